@@ -1,0 +1,25 @@
+//! Kaphila's media plane: SDP, RTP and RTCP, codecs, digits, the answering machine detector,
+//! playback, recording, and the threads that carry them.
+//!
+//! It knows one call's audio at a time. It refuses to know SIP, HTTP, databases and money. Start at
+//! [`session`] (the sans-IO media of one call) and [`engine`] (the threads that run many).
+
+pub mod amd;
+pub mod codec;
+pub mod dtmf;
+pub mod engine;
+pub mod jitter;
+pub mod mix;
+pub mod net;
+pub mod play;
+pub mod port;
+pub mod record;
+pub mod resample;
+pub mod rtcp;
+pub mod rtp;
+pub mod sdp;
+pub mod session;
+pub mod source;
+pub mod spool;
+pub mod wheel;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! One test program for the crate; each module is one behaviour, its name a sentence.

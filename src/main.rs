@@ -1,0 +1,4 @@
+//! The `kaphila` program.
+#![forbid(unsafe_code)]
+
+fn main() {}
