@@ -1,0 +1,97 @@
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Settings), ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kaphila.toml");
+    std::fs::write(&path, text).unwrap();
+    let variables = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let settings = Settings::load(Some(&path), variables)?;
+    Ok((Config::from_settings(&settings)?, settings))
+}
+
+fn error(text: &str) -> String {
+    load(text, &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn the_template_is_every_default() {
+    let text = template();
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (from_file, settings) = load(&uncommented, &[]).unwrap();
+    let (plain, _) = load("", &[]).unwrap();
+    assert_eq!(from_file.calls.max_duration, plain.calls.max_duration);
+    assert_eq!(from_file.media.ports, 10_000..=20_000);
+    assert!(settings.iter().all(|setting| matches!(setting.origin, Origin::File { .. })));
+}
+
+#[test]
+fn file_and_environment_override_in_that_order() {
+    let text = "[http]\nlisten = \"127.0.0.1:1\"\n[calls]\nmax_duration = \"1h\"\n";
+    let variables =
+        [("KAPHILA_HTTP_LISTEN", "127.0.0.1:2, [::1]:2"), ("KAPHILA_CONFIG", "x"), ("HOME", "/")];
+    let (config, settings) = load(text, &variables).unwrap();
+    assert_eq!(config.http.listen.len(), 2);
+    assert_eq!(config.calls.max_duration, Duration::from_secs(3_600));
+    let shown = effective(&settings);
+    assert!(shown.contains("# environment KAPHILA_HTTP_LISTEN"), "{shown}");
+    assert!(shown.contains("kaphila.toml:4"), "{shown}");
+    assert!(shown.contains("# default"), "{shown}");
+}
+
+#[test]
+fn mistakes_name_the_file_the_line_and_the_nearest_key() {
+    let message = error("[http]\nlisen = 1\n");
+    assert!(message.contains("kaphila.toml:2: unknown key `http.lisen`"), "{message}");
+    assert!(message.contains("did you mean `http.listen`?"), "{message}");
+
+    let message = error("[calls]\n\nmax_duration = \"soon\"\n");
+    assert!(
+        message.contains("kaphila.toml:3: `calls.max_duration` must be a duration"),
+        "{message}"
+    );
+    assert!(message.contains("not \"soon\""), "{message}");
+
+    assert!(error("[http\n").contains("kaphila.toml"));
+    assert!(error("[sip]\ntimer_t1_ms = 3\n").contains("between 50 and 2000"));
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    assert!(error("[sip]\ntls = \"0.0.0.0:5061\"\n").contains("`sip.tls` is not built yet"));
+    assert!(error("[media]\ncodecs = [\"opus\"]\n").contains("not built yet"));
+    assert!(error("[media]\ndtmf = \"inband\"\n").contains("not built yet"));
+    assert!(error("[amd]\nmode = \"enhanced\"\n").contains("one of classic"));
+    assert!(error("[tts]\nengine = \"google\"\n").contains("one of auto, local"));
+}
+
+#[test]
+fn paths_start_from_the_file_and_data_from_its_own_key() {
+    let (config, _) = load("[paths]\ndata = \"var\"\nsounds = \"/srv/sounds\"\n", &[]).unwrap();
+    assert!(config.paths.recordings.ends_with("var/recordings"));
+    assert_eq!(config.paths.sounds, Path::new("/srv/sounds"));
+    assert!(config.database.url.starts_with("sqlite:///"));
+    assert!(config.database.url.ends_with("var/kaphila.db"));
+}
+
+#[test]
+fn dscp_takes_names_and_numbers() {
+    for (text, value) in [("CS3", 24), ("EF", 46), ("AF31", 26), ("10", 10)] {
+        let (config, _) = load(&format!("[sip]\ndscp = \"{text}\"\n"), &[]).unwrap();
+        assert_eq!(config.sip.dscp, value, "{text}");
+    }
+    assert!(error("[sip]\ndscp = \"AF99\"\n").contains("DSCP"));
+}
+
+#[test]
+fn a_database_password_is_never_shown() {
+    let (_, settings) =
+        load("[database]\nurl = \"postgres://kaphila:geheim@127.0.0.1/kaphila\"\n", &[]).unwrap();
+    let shown = effective(&settings);
+    assert!(!shown.contains("geheim") && shown.contains("kaphila:***@127.0.0.1"), "{shown}");
+}
