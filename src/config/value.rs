@@ -113,9 +113,7 @@ impl Setting {
     pub fn boolean(&self) -> Result<bool, ConfigError> {
         match &self.raw {
             Raw::Boolean(value) => Ok(*value),
-            Raw::Text(text) if self.from_environment() => {
-                text.parse().map_err(|_| self.wrong_kind())
-            }
+            Raw::Text(text) if self.in_environment() => text.parse().map_err(|_| self.wrong_kind()),
             _ => Err(self.wrong_kind()),
         }
     }
@@ -127,7 +125,7 @@ impl Setting {
     pub fn integer(&self, range: RangeInclusive<i64>) -> Result<i64, ConfigError> {
         let number = match &self.raw {
             Raw::Integer(number) => *number,
-            Raw::Text(text) if self.from_environment() => {
+            Raw::Text(text) if self.in_environment() => {
                 text.trim().parse().map_err(|_| self.wrong_kind())?
             }
             _ => return Err(self.wrong_kind()),
@@ -225,7 +223,7 @@ impl Setting {
             })
     }
 
-    const fn from_environment(&self) -> bool {
+    const fn in_environment(&self) -> bool {
         matches!(self.origin, Origin::Environment(_))
     }
 
@@ -233,7 +231,7 @@ impl Setting {
     fn items(&self) -> Vec<Raw> {
         match &self.raw {
             Raw::List(items) => items.clone(),
-            Raw::Text(text) if self.from_environment() => text
+            Raw::Text(text) if self.in_environment() => text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())

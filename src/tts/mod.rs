@@ -1,1 +1,218 @@
-//! (being written)
+//! Speech: text and a voice in, a WAV file in the cache out.
+//!
+//! It knows engines, voices and its cache folder. It refuses to know calls: what it returns is a
+//! path. Start at [`Speech::speak`]; engines stand in [`engine`].
+#![allow(clippy::disallowed_methods, reason = "a driver: runs processes against the clock")]
+
+mod cache;
+pub mod engine;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use cache::Cache;
+use engine::Engine;
+
+/// The longest text spoken at once, in characters: about five minutes of speech.
+pub const MAX_TEXT: usize = 5_000;
+
+/// How long an engine may take. flite speaks a minute in about a second.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// How espeak-ng says that it lacks a language.
+const ESPEAK_NO_VOICE: &str = "voice does not exist";
+
+/// The voice of a call that names none; the contract's default.
+pub const DEFAULT_VOICE: &str = "en-US-Neural2-A";
+
+/// Why a text could not be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeechError {
+    /// Nothing to say.
+    #[error("text must not be empty")]
+    Empty,
+    /// Too much to say.
+    #[error("text has {0} characters; at most {MAX_TEXT} are spoken at once")]
+    TooLong(usize),
+    /// No engine speaks this language.
+    #[error(
+        "no voice for `{0}`: use a language tag such as en-US or it-IT, or a voice named after one"
+    )]
+    NoVoice(String),
+    /// The engine is not installed.
+    #[error("{engine} is not installed; install the package {engine}")]
+    NotInstalled {
+        /// Its program's name.
+        engine: &'static str,
+    },
+    /// The engine failed.
+    #[error("{engine} failed: {message}")]
+    Failed {
+        /// Its program's name.
+        engine: &'static str,
+        /// Its own words, or what happened to it.
+        message: String,
+    },
+    /// The cache folder cannot be written.
+    #[error("cannot write speech to {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The local speech service: bounded processes and a cache on disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Speech {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cache: Cache,
+    /// Engines at once: one a core, so that speech never starves the media threads.
+    running: Semaphore,
+}
+
+impl Speech {
+    /// A service that keeps at most `cache_bytes` of speech in `folder`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, SpeechError> {
+        let cache = Cache::open(folder, cache_bytes)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { inner: Arc::new(Inner { cache, running: Semaphore::new(cores) }) })
+    }
+
+    /// The WAV file in which `voice` says `text`: from the cache, or spoken now. The same text
+    /// asked for twice at once is spoken once.
+    ///
+    /// # Errors
+    /// See [`SpeechError`].
+    pub async fn speak(&self, text: &str, voice: &str) -> Result<PathBuf, SpeechError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(SpeechError::Empty);
+        }
+        let characters = text.chars().count();
+        if characters > MAX_TEXT {
+            return Err(SpeechError::TooLong(characters));
+        }
+        let engine = Engine::for_voice(voice)?;
+        let name = engine.cache_name(text);
+        let turn = self.inner.cache.turn(&name);
+        let _turn = turn.lock().await;
+        if let Some(path) = self.inner.cache.find(&name) {
+            return Ok(path);
+        }
+        let Ok(_permit) = self.inner.running.acquire().await else {
+            return Err(SpeechError::Failed { engine: engine.program(), message: "closed".into() });
+        };
+        let draft = self.inner.cache.draft(&name, text)?;
+        run(&engine, &draft.text, &draft.audio).await.map_err(|error| match error {
+            SpeechError::Failed { message, .. } if message.contains(ESPEAK_NO_VOICE) => {
+                SpeechError::NoVoice(voice.to_owned())
+            }
+            other => other,
+        })?;
+        self.inner.cache.keep(&name, draft)
+    }
+}
+
+/// Runs the engine, bounded in time; a dropped call kills it.
+async fn run(engine: &Engine, text: &Path, audio: &Path) -> Result<(), SpeechError> {
+    let program = engine.program();
+    let failed = |message: String| SpeechError::Failed { engine: program, message };
+    let child = tokio::process::Command::new(program)
+        .args(engine.arguments(text, audio))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => SpeechError::NotInstalled { engine: program },
+            _ => failed(error.to_string()),
+        })?;
+    let output = tokio::time::timeout(TIME_LIMIT, child.wait_with_output())
+        .await
+        .map_err(|_| failed(format!("took longer than {} s", TIME_LIMIT.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        let words = String::from_utf8_lossy(&output.stderr);
+        Err(failed(words.lines().next().unwrap_or("no message").to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speech(folder: &Path, bytes: u64) -> Speech {
+        Speech::open(folder, bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn speech_is_made_once_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = speech(folder.path(), 1 << 20);
+        let (one, two) = tokio::join!(
+            speech.speak("Press one.", "en-US-Neural2-A"),
+            speech.speak("Press one.", "en-GB-Wavenet-B"),
+        );
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!(one, two, "one engine, one voice, one file");
+        let made = std::fs::metadata(&one).unwrap().modified().unwrap();
+        assert_eq!(speech.speak("Press one.", "en-US").await.unwrap(), one);
+        assert_eq!(std::fs::metadata(&one).unwrap().modified().unwrap(), made);
+        let reader = hound_duration(&one);
+        assert!((0.4..3.0).contains(&reader), "{reader} s");
+    }
+
+    fn hound_duration(path: &Path) -> f64 {
+        // 44 bytes of header, 16-bit mono at 16 kHz from flite.
+        let bytes = std::fs::read(path).unwrap();
+        let rate = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
+        (bytes.len() - 44) as f64 / 2.0 / f64::from(rate)
+    }
+
+    #[tokio::test]
+    async fn languages_choose_the_engine_and_unknown_ones_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = speech(folder.path(), 1 << 20);
+        let english = speech.speak("Due", "en-US").await.unwrap();
+        let italian = speech.speak("Due", "it-IT-Standard-A").await.unwrap();
+        assert_ne!(english, italian);
+        let refused = speech.speak("Due", "klingon").await.unwrap_err();
+        assert!(matches!(refused, SpeechError::NoVoice(_)), "{refused}");
+        // A tag of the right shape that the engine does not have is refused alike.
+        let refused = speech.speak("Due", "zz-ZZ").await.unwrap_err();
+        assert!(matches!(&refused, SpeechError::NoVoice(voice) if voice == "zz-ZZ"), "{refused}");
+        assert!(matches!(speech.speak("  ", "en-US").await, Err(SpeechError::Empty)));
+        let long = "a".repeat(MAX_TEXT + 1);
+        assert!(matches!(speech.speak(&long, "en-US").await, Err(SpeechError::TooLong(5_001))));
+    }
+
+    #[tokio::test]
+    async fn the_cache_forgets_the_oldest_first_and_leaves_no_drafts() {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = speech(folder.path(), 60_000);
+        let mut last = PathBuf::new();
+        for text in ["one", "two", "three", "four", "five"] {
+            last = speech.speak(text, "en-US").await.unwrap();
+        }
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().collect();
+        let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
+        assert!(bytes <= 60_000, "{bytes}");
+        assert!(last.exists(), "the newest is kept");
+        assert!(files.iter().all(|file| file.path().extension().is_some_and(|e| e == "wav")));
+    }
+}
