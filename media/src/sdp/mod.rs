@@ -114,12 +114,13 @@ pub struct Agreed {
     pub send: Codec,
     /// Its payload type.
     pub send_pt: u8,
-    /// What may come, by payload type: everything offered and answered, since a peer may switch
-    /// without asking.
+    /// What may come, by payload type: everything offered and answered so far, since a peer may
+    /// switch without asking.
     pub receive: List<(u8, Codec)>,
     /// The telephone-events that we send: the peer's own payload type; `None` if not agreed.
     pub event_send: Option<EventFormat>,
-    /// Under which payload types telephone-events may come: the offered and the answered one.
+    /// Under which payload types telephone-events may come: the offered and the answered ones,
+    /// even if the peer's answer leaves them out.
     pub event_receive: List<EventFormat>,
     /// The packet length that we send, in ms: 10, 20, 30, 40 or 60.
     pub ptime_ms: u8,

@@ -107,9 +107,9 @@ impl Negotiation {
         let text = String::from_utf8_lossy(body);
         let description = parse::parse(&text)?;
         let stream = self.pick_stream(&description)?;
-        let agreed = stream.agreed(&self.capabilities, offered);
-        let formats = stream.formats;
-        self.bind(&formats);
+        let offered = offered.clone();
+        self.bind(offered.into_iter().chain(stream.formats.iter().copied()));
+        let agreed = self.settle(&stream);
         self.agreed = Some(agreed);
         Ok(agreed)
     }
@@ -124,15 +124,14 @@ impl Negotiation {
         let text = String::from_utf8_lossy(body);
         let description = parse::parse(&text)?;
         let stream = self.pick_stream(&description)?;
-        let agreed = stream.agreed(&self.capabilities, &[]);
-        let (index, profile, formats) = (stream.index, stream.profile, stream.formats);
-
+        self.bind(stream.formats.iter().copied());
+        let agreed = self.settle(&stream);
+        let (index, profile) = (stream.index, stream.profile);
         let lines = description.media.iter().enumerate();
         self.layout = Layout {
             lines: lines.map(|(at, media)| (at != index).then(|| refused(media))).collect(),
             profile,
         };
-        self.bind(&formats);
         let answer = self.write(&Audio {
             profile,
             codecs: &[(agreed.send_pt, agreed.send)],
@@ -198,14 +197,43 @@ impl Negotiation {
         capable && bound.all(|known| known.pt() != format.pt() || *known == format)
     }
 
-    fn bind(&mut self, formats: &[Format]) {
-        let offered = self.offered.iter().flatten();
-        let new: Vec<_> = offered.chain(formats).copied().collect();
-        for format in new {
+    fn bind(&mut self, formats: impl Iterator<Item = Format>) {
+        for format in formats {
             // At most one entry a payload type, so at most 128.
             if !self.bound.iter().any(|known| known.pt() == format.pt()) {
                 self.bound.push(format);
             }
+        }
+    }
+
+    /// What holds with this stream. We take what it names and whatever was named before: a payload
+    /// type is never remapped, so a packet that is late, or sent as offered instead of as answered,
+    /// still means the same.
+    fn settle(&self, stream: &Stream) -> Agreed {
+        let (send_pt, send) = stream.send;
+        let event_send = stream.formats.iter().find_map(|format| match *format {
+            Format::Event(event) if event.clock == send.clock() => Some(event),
+            _ => None,
+        });
+        let formats = || stream.formats.iter().chain(&self.bound);
+        let receive = formats().filter_map(|format| match *format {
+            Format::Audio(pt, codec) => Some((pt, codec)),
+            Format::Event(_) => None,
+        });
+        let event_receive = formats().filter_map(|format| match *format {
+            Format::Event(event) => Some(event),
+            Format::Audio(..) => None,
+        });
+        Agreed {
+            remote: stream.remote,
+            remote_rtcp: stream.remote_rtcp,
+            direction: stream.direction,
+            send,
+            send_pt,
+            receive: receive.collect(),
+            event_send,
+            event_receive: event_receive.collect(),
+            ptime_ms: packet_length(self.capabilities.ptime_ms, stream.ptime, stream.maxptime),
         }
     }
 
@@ -265,37 +293,6 @@ struct Stream {
     direction: Direction,
     ptime: Option<u32>,
     maxptime: Option<u32>,
-}
-
-impl Stream {
-    /// What holds with this stream. `offered` is what we offered, empty where we answer.
-    fn agreed(&self, capabilities: &Capabilities, offered: &[Format]) -> Agreed {
-        let (send_pt, send) = self.send;
-        let event_send = self.formats.iter().find_map(|format| match *format {
-            Format::Event(event) if event.clock == send.clock() => Some(event),
-            _ => None,
-        });
-        let formats = || self.formats.iter().chain(offered);
-        let receive = formats().filter_map(|format| match *format {
-            Format::Audio(pt, codec) => Some((pt, codec)),
-            Format::Event(_) => None,
-        });
-        let event_receive = formats().filter_map(|format| match *format {
-            Format::Event(event) if event_send.is_some() => Some(event),
-            _ => None,
-        });
-        Agreed {
-            remote: self.remote,
-            remote_rtcp: self.remote_rtcp,
-            direction: self.direction,
-            send,
-            send_pt,
-            receive: receive.collect(),
-            event_send,
-            event_receive: event_receive.collect(),
-            ptime_ms: packet_length(capabilities.ptime_ms, self.ptime, self.maxptime),
-        }
-    }
 }
 
 /// The reverse of the peer's direction; `c=0.0.0.0` is how RFC 2543 said "send me nothing"

@@ -1,1 +1,22 @@
 //! One test program for the crate; each module is one behaviour, its name a sentence.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "only the clock makes an Instant: it is the zero of a test's own time"
+)]
+
+mod a_sound_file_is_decoded_once_and_shared;
+mod amd_classic_mode_is_exact_to_the_frame;
+mod sdp_answers_take_one_stream_and_mirror_the_offer;
+mod sdp_hold_resume_and_change_follow_the_peer;
+mod sdp_offers_and_their_answers_settle_the_session;
+mod sdp_parsing_never_panics;
+mod sdp_support;
+mod sound_files_of_every_kind_play_at_8_khz_mono;
+mod vendor_bodies_of_the_testkit_are_answered_as_expected;
