@@ -212,6 +212,11 @@ impl Drain {
     pub fn channels(&self) -> Channels {
         self.channels
     }
+
+    /// Frames that the ring holds at most.
+    pub fn capacity(&self) -> usize {
+        self.ring.buffer().capacity()
+    }
 }
 
 #[cfg(test)]

@@ -20,3 +20,5 @@ mod sdp_parsing_never_panics;
 mod sdp_support;
 mod sound_files_of_every_kind_play_at_8_khz_mono;
 mod vendor_bodies_of_the_testkit_are_answered_as_expected;
+
+mod recordings_are_true_on_disk_whatever_the_disk_does;
