@@ -125,6 +125,11 @@ pub enum MediaEvent {
     EarlyMedia,
     /// Nothing came for as long as the watchdog waits. Told once until something comes again.
     RtpTimeout,
+    /// The call's media broke down and is gone (told by the engine, instead of [`Self::Closed`]).
+    Failed {
+        /// What broke.
+        reason: String,
+    },
     /// The last event: how the call sounded.
     Closed(Quality),
 }
