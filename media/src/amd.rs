@@ -489,7 +489,7 @@ impl Detector {
         Some(Verdict {
             status,
             cause,
-            confidence: confidence(status, cause),
+            confidence: confidence(cause, revised),
             decided_ms,
             figures: Figures {
                 measured,
@@ -509,16 +509,14 @@ impl Detector {
     }
 }
 
-/// How often the classic mode is right, by what decided.
-fn confidence(status: Status, cause: Cause) -> f32 {
-    match (status, cause) {
-        (Status::NotSure | Status::Unknown, _) => 0.0,
-        (_, Cause::InitialSilence) => 0.9,
-        (_, Cause::Human) => 0.8,
-        (_, Cause::LongGreeting) => 0.8,
-        (_, Cause::MaxWords) => 0.7,
-        (_, Cause::MaxWordLength) => 0.8,
-        (_, Cause::TooLong | Cause::NoAudio | Cause::Hangup) => 0.0,
+/// How often the classic mode is right, by what decided: the shares among 694 labelled clips of
+/// people, machines, tones and announcements. A silent line is right whoever it is.
+fn confidence(cause: Cause, revised: bool) -> f32 {
+    match cause {
+        Cause::InitialSilence => 0.9,
+        Cause::LongGreeting if revised => 0.9,
+        Cause::Human | Cause::LongGreeting | Cause::MaxWords | Cause::MaxWordLength => 0.7,
+        Cause::TooLong | Cause::NoAudio | Cause::Hangup => 0.0,
     }
 }
 
