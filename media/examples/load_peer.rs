@@ -218,7 +218,8 @@ fn receive(socket: &UdpSocket, begin: Instant, over: &AtomicBool) -> Heard {
     while !over.load(Ordering::Relaxed) {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         let now = Instant::now();
-        let Some(&[_, second, s0, s1, t0, t1, t2, t3]) = buffer[..length].first_chunk::<8>() else {
+        let header = buffer.get(..length).and_then(|packet| packet.first_chunk());
+        let Some(&[_, second, s0, s1, t0, t1, t2, t3]) = header else {
             continue;
         };
         if second & 0x7F != 0 || now < begin {
