@@ -1,0 +1,281 @@
+//! What an operator does with keys, trunks, recordings and deliveries. Changes made here hold at
+//! once in this process, and within [`limits::CACHE_MS`] in another.
+
+use super::types::{
+    Delivery, Key, KeyChanges, KeyTrunks, NewKey, NewSecrets, Recording, Trunk, TrunkSettings,
+};
+use super::{AdminError, Millis, Store, StoreError, limits, ops, read, secret};
+
+impl Store {
+    fn changed(&self) {
+        self.inner.keys.clear();
+        self.inner.trunks.clear();
+    }
+
+    // --- Keys ---
+
+    /// Makes a key. Its secrets are in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// A trunk that does not exist; the database.
+    pub async fn create_key(&self, key: NewKey, now: Millis) -> Result<NewSecrets, AdminError> {
+        let secrets = NewSecrets {
+            key_id: secret::new_key_id(),
+            key: secret::new_key(),
+            webhook_secret: secret::new_webhook_secret(),
+        };
+        let op = ops::CreateKey {
+            key,
+            key_id: secrets.key_id.clone(),
+            hash: secret::hash(&secrets.key).unwrap_or_default(),
+            webhook_secret: secrets.webhook_secret.clone(),
+            now,
+        };
+        self.write(op).await?.map_err(|trunk| AdminError::NotFound(format!("trunk {trunk}")))?;
+        Ok(secrets)
+    }
+
+    /// Every key, oldest first, revoked ones too.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        read!(self, sql, pool => sql::keys::all(pool))
+    }
+
+    /// A key by its public name, and its trunks.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn key(&self, key_id: &str) -> Result<(Key, KeyTrunks), AdminError> {
+        let key = read!(self, sql, pool => sql::keys::named(pool, key_id))?;
+        let key = key.ok_or_else(|| missing_key(key_id))?;
+        let trunks = read!(self, sql, pool => sql::trunks::of_key(pool, key.key))?;
+        Ok((key, trunks))
+    }
+
+    /// Credits and holds as the ledger's sums; the key's own figures must be the same.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn ledger_sums(&self, key_id: &str) -> Result<(i64, i64), AdminError> {
+        let (key, _) = self.key(key_id).await?;
+        Ok(read!(self, sql, pool => sql::keys::ledger_sums(pool, key.key))?)
+    }
+
+    /// Gives (or, below zero, takes) credits; the new balance.
+    ///
+    /// # Errors
+    /// No such key; less would be left than calls in progress hold; the database.
+    pub async fn credit_key(
+        &self,
+        key_id: &str,
+        credits: i64,
+        note: &str,
+        now: Millis,
+    ) -> Result<i64, AdminError> {
+        let op = ops::Credit { key_id: key_id.to_owned(), credits, note: note.to_owned(), now };
+        let balance = self.write(op).await?.ok_or_else(|| missing_key(key_id))?;
+        self.changed();
+        balance.ok_or(AdminError::BelowHolds)
+    }
+
+    /// Sets the requests an hour.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn limit_key(&self, key_id: &str, rate_limit: i64) -> Result<(), AdminError> {
+        let changes = KeyChanges::default();
+        let op =
+            ops::ChangeKey { key_id: key_id.to_owned(), changes, rate_limit: Some(rate_limit) };
+        let found = self.write(op).await?;
+        self.found(found, || missing_key(key_id))
+    }
+
+    /// Changes a key's settings.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn change_key(&self, key_id: &str, changes: KeyChanges) -> Result<(), AdminError> {
+        let op = ops::ChangeKey { key_id: key_id.to_owned(), changes, rate_limit: None };
+        let found = self.write(op).await?;
+        self.found(found, || missing_key(key_id))
+    }
+
+    /// Gives the key these trunks, in this order, instead of those it had.
+    ///
+    /// # Errors
+    /// No such key or trunk; the database.
+    pub async fn assign_trunks(&self, key_id: &str, trunks: Vec<String>) -> Result<(), AdminError> {
+        let op = ops::AssignTrunks { key_id: key_id.to_owned(), trunks };
+        let found = self.write(op).await?;
+        let found = found.map_err(|trunk| AdminError::NotFound(format!("trunk {trunk}")))?;
+        self.found(found, || missing_key(key_id))
+    }
+
+    /// A new key string; the old one dies after `grace_ms`.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn rotate_key(
+        &self,
+        key_id: &str,
+        grace_ms: i64,
+        now: Millis,
+    ) -> Result<String, AdminError> {
+        let key = secret::new_key();
+        let op = ops::RotateKey {
+            key_id: key_id.to_owned(),
+            hash: secret::hash(&key).unwrap_or_default(),
+            old_expires: now.plus(grace_ms),
+        };
+        let found = self.write(op).await?;
+        self.found(found, || missing_key(key_id))?;
+        Ok(key)
+    }
+
+    /// A new webhook secret; the old one signs too for 24 h.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn rotate_webhook_secret(
+        &self,
+        key_id: &str,
+        now: Millis,
+    ) -> Result<String, AdminError> {
+        let secret = secret::new_webhook_secret();
+        let op = ops::RotateWebhook {
+            key_id: key_id.to_owned(),
+            secret: secret.clone(),
+            old_until: now.plus(limits::OLD_WEBHOOK_SECRET_MS),
+        };
+        let found = self.write(op).await?;
+        self.found(found, || missing_key(key_id))?;
+        Ok(secret)
+    }
+
+    /// The key is no longer accepted.
+    ///
+    /// # Errors
+    /// No such key; the database.
+    pub async fn revoke_key(&self, key_id: &str) -> Result<(), AdminError> {
+        let found = self.write(ops::Revoke { key_id: key_id.to_owned() }).await?;
+        self.found(found, || missing_key(key_id))
+    }
+
+    fn found(&self, found: bool, missing: impl Fn() -> AdminError) -> Result<(), AdminError> {
+        self.changed();
+        if found { Ok(()) } else { Err(missing()) }
+    }
+
+    // --- Trunks ---
+
+    /// Adds a trunk, or changes the one of that name.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn put_trunk(&self, trunk: TrunkSettings, now: Millis) -> Result<(), StoreError> {
+        let done = self.write(ops::PutTrunk { trunk, now }).await;
+        self.changed();
+        done
+    }
+
+    /// Every trunk, by name.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn trunks(&self) -> Result<Vec<Trunk>, StoreError> {
+        read!(self, sql, pool => sql::trunks::all(pool))
+    }
+
+    /// A trunk by name.
+    ///
+    /// # Errors
+    /// No such trunk; the database.
+    pub async fn trunk(&self, name: &str) -> Result<Trunk, AdminError> {
+        let trunk = read!(self, sql, pool => sql::trunks::named(pool, name))?;
+        trunk.ok_or_else(|| missing_trunk(name))
+    }
+
+    /// Stops or resumes dialling a trunk.
+    ///
+    /// # Errors
+    /// No such trunk; the database.
+    pub async fn disable_trunk(
+        &self,
+        name: &str,
+        disabled: bool,
+        now: Millis,
+    ) -> Result<(), AdminError> {
+        let op = ops::DisableTrunk { name: name.to_owned(), disabled, now };
+        let found = self.write(op).await?;
+        self.found(found, || missing_trunk(name))
+    }
+
+    /// Removes a trunk, from its keys too.
+    ///
+    /// # Errors
+    /// No such trunk; the database.
+    pub async fn remove_trunk(&self, name: &str) -> Result<(), AdminError> {
+        let found = self.write(ops::RemoveTrunk { name: name.to_owned() }).await?;
+        self.found(found, || missing_trunk(name))
+    }
+
+    // --- Recordings, deliveries, retention ---
+
+    /// Every key's recordings that began before `before`, oldest first, at most 1 000.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn recordings_before(&self, before: Millis) -> Result<Vec<Recording>, StoreError> {
+        read!(self, sql, pool => sql::recordings::before(pool, before, limits::LIST))
+    }
+
+    /// Removes a recording's row once its file is gone; `false`: there was none.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn forget_recording(&self, recording_id: &str) -> Result<bool, StoreError> {
+        self.write(ops::ForgetRecording { recording_id: recording_id.to_owned() }).await
+    }
+
+    /// Deliveries and their state, newest first, at most 1 000.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn deliveries(&self, only_dead: bool) -> Result<Vec<Delivery>, StoreError> {
+        read!(self, sql, pool => sql::outbox::deliveries(pool, only_dead))
+    }
+
+    /// Sends a call's delivered or dead events (or the one of that number) again; how many.
+    /// Those whose payload has been erased are not among them.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn replay_events(
+        &self,
+        call_id: &str,
+        sequence: Option<i64>,
+        now: Millis,
+    ) -> Result<u64, StoreError> {
+        self.write(ops::Replay { call_id: call_id.to_owned(), sequence, now }).await
+    }
+
+    /// Erases delivered payloads and idempotency tokens after a day, and the rows of calls that
+    /// are older than `keep_calls_ms` and have no recording left. A bounded share each time: to
+    /// be called every few seconds.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn prune(&self, keep_calls_ms: i64, now: Millis) -> Result<(), StoreError> {
+        self.write(ops::Prune { now, keep_calls_ms }).await
+    }
+}
+
+fn missing_key(key_id: &str) -> AdminError {
+    AdminError::NotFound(format!("key {key_id}"))
+}
+
+fn missing_trunk(name: &str) -> AdminError {
+    AdminError::NotFound(format!("trunk {name}"))
+}

@@ -1,0 +1,19 @@
+//! Every bound of the store, with its reason.
+
+use super::Millis;
+
+/// How long an idempotency token is remembered.
+pub(super) const IDEMPOTENCY_MS: i64 = Millis::DAY;
+/// Rows that one pruning touches in each table: a few milliseconds of the writer.
+pub(super) const PRUNE_BATCH: i64 = 500;
+/// How old what is known about a key or its trunks may be: changes by the command line, another
+/// process, must reach a server within 2 s.
+pub(super) const CACHE_MS: i64 = 1_000;
+/// Keys remembered at a time: some 10 MiB. Beyond it the memory is emptied.
+pub(super) const CACHE_ENTRIES: usize = 10_000;
+/// The fixed window of the rate limit.
+pub(super) const RATE_WINDOW_MS: i64 = Millis::HOUR;
+/// How long a replaced webhook secret goes on signing.
+pub(super) const OLD_WEBHOOK_SECRET_MS: i64 = Millis::DAY;
+/// Rows a list for the command line gives at most.
+pub(super) const LIST: i64 = 1_000;
