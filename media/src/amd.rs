@@ -20,284 +20,32 @@
 //! ```
 #![warn(clippy::indexing_slicing)]
 
-use std::fmt;
-use std::str::FromStr;
+mod params;
+mod verdict;
+
 use std::time::{Duration, Instant};
+
+pub use params::{Mode, ParamError, Params};
+pub use verdict::{Cause, Figures, Status, Verdict};
 
 /// Samples in a millisecond: everything here is at 8 kHz.
 const SAMPLES_PER_MS: u64 = 8;
 
+/// The frames in which a recording is looked at: 20 ms, as packets bring it.
+const FRAME_SAMPLES: usize = 160;
+
 /// How long after a HUMAN verdict a greeting that goes on still corrects it.
 const REVISION_WINDOW: Duration = Duration::from_secs(10);
 
-/// How the detector decides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// Lengths of speech and silence, exactly as the module's table.
-    #[default]
-    Classic,
-}
-
-impl FromStr for Mode {
-    type Err = ParamError;
-
-    fn from_str(name: &str) -> Result<Self, ParamError> {
-        match name {
-            "classic" => Ok(Self::Classic),
-            "enhanced" => Err(ParamError::NotBuilt("enhanced")),
-            _ => Err(ParamError::UnknownMode),
-        }
-    }
-}
-
-/// The detector's settings; lengths are in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Params {
-    /// How the detector decides.
-    pub mode: Mode,
-    /// Silence before any word of at least this → `INITIALSILENCE`. Default 2500.
-    pub initial_silence: u32,
-    /// Voice in all of at least this → `MACHINE`. Default 1500.
-    pub greeting: u32,
-    /// Silence of at least this after a word → `HUMAN`. Default 800.
-    pub after_greeting_silence: u32,
-    /// Without a verdict until then, by audio or by the clock → `NOTSURE`. Default 5000.
-    pub total_analysis_time: u32,
-    /// A voiced run of at least this is a word. Default 100.
-    pub min_word_length: u32,
-    /// Silence of at least this ends a word. Default 50.
-    pub between_words_silence: u32,
-    /// More words than this → `MACHINE`. Default 2.
-    pub maximum_number_of_words: u32,
-    /// A voiced run of at least this → `MACHINE`. Default 5000.
-    pub maximum_word_length: u32,
-    /// A frame whose mean |sample| is below this is silent, 0–32767. Default 256.
-    pub silence_threshold: u16,
-    /// What a line that stays silent counts as. Default [`Status::Human`]: a person who waits.
-    pub initial_silence_status: Status,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Classic,
-            initial_silence: 2_500,
-            greeting: 1_500,
-            after_greeting_silence: 800,
-            total_analysis_time: 5_000,
-            min_word_length: 100,
-            between_words_silence: 50,
-            maximum_number_of_words: 2,
-            maximum_word_length: 5_000,
-            silence_threshold: 256,
-            initial_silence_status: Status::Human,
-        }
-    }
-}
-
-impl Params {
-    /// The longest time that any setting may ask for, in ms: a verdict after a minute serves nobody.
-    pub const MAX_MS: u32 = 60_000;
-
-    /// Whether every setting is within its range; the error names the first that is not.
-    ///
-    /// # Errors
-    /// A length of 0 or over [`Self::MAX_MS`], a threshold over 32767.
-    pub fn check(&self) -> Result<(), ParamError> {
-        let lengths = [
-            ("initial_silence", self.initial_silence),
-            ("greeting", self.greeting),
-            ("after_greeting_silence", self.after_greeting_silence),
-            ("total_analysis_time", self.total_analysis_time),
-            ("min_word_length", self.min_word_length),
-            ("between_words_silence", self.between_words_silence),
-            ("maximum_word_length", self.maximum_word_length),
-        ];
-        if let Some((name, _)) =
-            lengths.into_iter().find(|(_, ms)| !(1..=Self::MAX_MS).contains(ms))
-        {
-            let max = Self::MAX_MS;
-            return Err(ParamError::OutOfRange { name, min: 1, max });
-        }
-        if self.silence_threshold > i16::MAX as u16 {
-            return Err(ParamError::OutOfRange {
-                name: "silence_threshold",
-                min: 0,
-                max: i16::MAX as u32,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A setting that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParamError {
-    /// A number out of its range.
-    #[error("{name} must be {min} to {max}")]
-    OutOfRange {
-        /// The setting.
-        name: &'static str,
-        /// The least it may be.
-        min: u32,
-        /// The most it may be.
-        max: u32,
-    },
-    /// A mode that is planned and not built.
-    #[error("amd mode {0:?} is not built yet; use \"classic\"")]
-    NotBuilt(&'static str),
-    /// A mode that does not exist.
-    #[error("unknown amd mode; there is \"classic\"")]
-    UnknownMode,
-    /// A status that does not exist.
-    #[error("unknown amd status; there are HUMAN, MACHINE, NOTSURE and UNKNOWN")]
-    UnknownStatus,
-}
-
-/// Who answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// A person.
-    Human,
-    /// An answering machine or another recording.
-    Machine,
-    /// The analysis ended without a decision.
-    NotSure,
-    /// No audio at all arrived.
-    Unknown,
-}
-
-impl Status {
-    /// Every status there is.
-    pub const ALL: [Self; 4] = [Self::Human, Self::Machine, Self::NotSure, Self::Unknown];
-
-    /// The status as the API writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Human => "HUMAN",
-            Self::Machine => "MACHINE",
-            Self::NotSure => "NOTSURE",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Status {
-    type Err = ParamError;
-
-    fn from_str(name: &str) -> Result<Self, ParamError> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|status| status.name().eq_ignore_ascii_case(name)).ok_or(ParamError::UnknownStatus)
-    }
-}
-
-/// What led to a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Cause {
-    /// Nothing was said for `initial_silence`.
-    InitialSilence,
-    /// A short greeting and then silence.
-    Human,
-    /// More voice than a person's greeting has.
-    LongGreeting,
-    /// More words than a person's greeting has.
-    MaxWords,
-    /// Voice without a pause.
-    MaxWordLength,
-    /// The analysis time is over.
-    TooLong,
-    /// The analysis time is over and no audio came.
-    NoAudio,
-    /// The call ended first.
-    Hangup,
-}
-
-impl Cause {
-    /// Every cause that this detector gives.
-    pub const ALL: [Self; 8] = [
-        Self::InitialSilence,
-        Self::Human,
-        Self::LongGreeting,
-        Self::MaxWords,
-        Self::MaxWordLength,
-        Self::TooLong,
-        Self::NoAudio,
-        Self::Hangup,
-    ];
-
-    /// The cause as the API writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InitialSilence => "INITIALSILENCE",
-            Self::Human => "HUMAN",
-            Self::LongGreeting => "LONGGREETING",
-            Self::MaxWords => "MAXWORDS",
-            Self::MaxWordLength => "MAXWORDLENGTH",
-            Self::TooLong => "TOOLONG",
-            Self::NoAudio => "NOAUDIO",
-            Self::Hangup => "HANGUP",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The measurements at the moment of a verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// What the deciding rule measured: ms, or words for [`Cause::MaxWords`].
-    pub measured: u32,
-    /// The limit it reached, in the same unit; `None` for rules without one.
-    pub limit: Option<u32>,
-    /// The silence just then, in ms.
-    pub silence_ms: u32,
-    /// The voiced run just then, in ms.
-    pub run_ms: u32,
-    /// All voice so far, in ms.
-    pub total_voice_ms: u32,
-    /// The words so far.
-    pub words: u32,
-}
-
-/// What the detector found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
-    /// Who answered.
-    pub status: Status,
-    /// What led to it.
-    pub cause: Cause,
-    /// How likely `status` is right, 0–1.
-    pub confidence: f32,
-    /// When it was decided, in ms of audio from the start; of the clock where no audio decided.
-    pub decided_ms: u32,
-    /// The measurements behind it.
-    pub figures: Figures,
-    /// Whether it takes back an earlier verdict.
-    pub revised: bool,
-}
-
-impl fmt::Display for Verdict {
-    /// Cause and figures, for logs: `HUMAN 800-800`, `TOOLONG 5000`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.cause, self.figures.measured)?;
-        match self.figures.limit {
-            Some(limit) => write!(f, "-{limit}"),
-            None => Ok(()),
-        }
-    }
+/// The verdicts on a recording whose first sample is the answer and whose end is a hang-up: one,
+/// and the revision if there is one. `start` is any instant.
+pub fn analyse(start: Instant, params: Params, samples: &[i16]) -> Vec<Verdict> {
+    let mut detector = Detector::new(start, params);
+    let frames = samples.chunks(FRAME_SAMPLES);
+    let mut verdicts: Vec<_> = frames.filter_map(|f| detector.handle_frame(f)).collect();
+    let end = start + Duration::from_millis(samples.len() as u64 / SAMPLES_PER_MS);
+    verdicts.extend(detector.handle_hangup(end));
+    verdicts
 }
 
 /// The detector of one call, from the answer on.
@@ -489,7 +237,7 @@ impl Detector {
         Some(Verdict {
             status,
             cause,
-            confidence: confidence(cause, revised),
+            confidence: verdict::confidence(cause, revised),
             decided_ms,
             figures: Figures {
                 measured,
@@ -506,17 +254,6 @@ impl Detector {
     fn elapsed(&self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.started).as_millis();
         u32::try_from(elapsed).unwrap_or(u32::MAX)
-    }
-}
-
-/// How often the classic mode is right, by what decided: the shares among 694 labelled clips of
-/// people, machines, tones and announcements. A silent line is right whoever it is.
-fn confidence(cause: Cause, revised: bool) -> f32 {
-    match cause {
-        Cause::InitialSilence => 0.9,
-        Cause::LongGreeting if revised => 0.9,
-        Cause::Human | Cause::LongGreeting | Cause::MaxWords | Cause::MaxWordLength => 0.7,
-        Cause::TooLong | Cause::NoAudio | Cause::Hangup => 0.0,
     }
 }
 

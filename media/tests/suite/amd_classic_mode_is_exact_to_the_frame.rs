@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kaphila_media::amd::{Cause, Detector, Mode, ParamError, Params, Status, Verdict};
+use kaphila_media::amd::{self, Cause, Detector, Mode, ParamError, Params, Status, Verdict};
 
 use Status::{Human, Machine, NotSure, Unknown};
 
@@ -192,4 +192,19 @@ fn parameters_out_of_range_and_modes_not_built_are_refused_by_name() {
     assert_eq!("classic".parse(), Ok(Mode::Classic));
     assert_eq!("enhanced".parse::<Mode>(), Err(ParamError::NotBuilt("enhanced")));
     assert_eq!("clever".parse::<Mode>(), Err(ParamError::UnknownMode));
+}
+
+#[test]
+fn a_recording_is_analysed_to_its_end() {
+    let start = Instant::now();
+    let verdicts = |audio| {
+        let samples = frames(audio, 20).concat();
+        amd::analyse(start, Params::default(), &samples)
+    };
+    let texts =
+        |audio| -> Vec<String> { verdicts(audio).iter().map(ToString::to_string).collect() };
+    assert_eq!(texts("s200 v400 s900"), ["HUMAN 800-800"]);
+    assert_eq!(texts("s200 v400 s100"), ["HANGUP 700"]);
+    let corrected = texts("s200 v400 s900 v4000");
+    assert_eq!(corrected, ["HUMAN 800-800", "LONGGREETING 3000-3000"]);
 }

@@ -18,6 +18,7 @@ mod sdp_hold_resume_and_change_follow_the_peer;
 mod sdp_offers_and_their_answers_settle_the_session;
 mod sdp_parsing_never_panics;
 mod sdp_support;
+mod seeds_of_the_fuzzers_never_panic;
 mod sound_files_of_every_kind_play_at_8_khz_mono;
 mod vendor_bodies_of_the_testkit_are_answered_as_expected;
 
