@@ -8,6 +8,7 @@
 pub mod dialog;
 pub mod endpoint;
 pub mod error;
+pub mod info;
 pub mod invite;
 pub mod limits;
 pub mod message;

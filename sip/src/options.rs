@@ -1,1 +1,64 @@
-//! (being written)
+//! What this stack says it can do: Allow, Accept, Supported, the answer to OPTIONS (RFC 3261 §11)
+//! and to what is not built.
+//!
+//! It knows one request at a time and no call. Start at [`outside_of_calls`].
+
+use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, Response, is_media_type};
+
+/// Every method that is built: Allow says no other.
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
+
+/// The bodies a request may bring: session descriptions, and digits in INFO.
+const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+
+/// Allow.
+pub(crate) fn allow(headers: &mut Headers) {
+    headers.push(HeaderName::ALLOW, HeaderValue::from_static(ALLOW));
+}
+
+/// Accept.
+pub(crate) fn accept_types(headers: &mut Headers) {
+    headers.push(HeaderName::ACCEPT, HeaderValue::from_static(ACCEPT));
+}
+
+/// Supported: no extension that has an option tag is built yet.
+pub(crate) fn supported(headers: &mut Headers) {
+    headers.push(HeaderName::SUPPORTED, HeaderValue::from_static(""));
+}
+
+/// A response to `request` with what each response of its status must tell: 405 Allow (RFC 3261
+/// §21.4.6), 415 Accept (§21.4.13).
+pub(crate) fn response(request: &Request, status: u16) -> Response {
+    let mut response = Response::to_request(request, status, "");
+    match status {
+        405 | 501 => allow(&mut response.headers),
+        406 | 415 => accept_types(&mut response.headers),
+        _ => {}
+    }
+    response
+}
+
+/// The answer to a request that does nothing to a call: OPTIONS (RFC 3261 §11.2); PRACK, for none
+/// of our provisionals asks for one; methods that are known and not built (405, §8.2.1) or not
+/// known (501, §21.5.2).
+pub(crate) fn outside_of_calls(request: &Request) -> Response {
+    match request.method {
+        Method::Options => {
+            let mut ok = response(request, 200);
+            allow(&mut ok.headers);
+            accept_types(&mut ok.headers);
+            supported(&mut ok.headers);
+            ok
+        }
+        Method::Prack | Method::Bye | Method::Info | Method::Update => response(request, 481),
+        Method::Other(_) => response(request, 501),
+        _ => response(request, 405),
+    }
+}
+
+/// Whether a body is one that INVITE and UPDATE may bring: a session description, or one that the
+/// sender lets us leave alone (RFC 3261 §20.11, `handling=optional`).
+pub(crate) fn is_offer_understood(request: &Request) -> bool {
+    request.body.is_empty()
+        || request.content_type().is_none_or(|kind| is_media_type(kind, "application/sdp"))
+}

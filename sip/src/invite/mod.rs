@@ -1,1 +1,490 @@
-//! (being written)
+//! The INVITE usage (RFC 3261 §13–§15): one leg from its INVITE to its last repetition.
+//!
+//! ```text
+//!       caller                                           callee
+//!    +---------+  2xx: ACK   +----------+   accept: 200  +---------+
+//!    | Calling |-----------> | Answered | <------------- | Ringing |
+//!    +---------+             +----------+                +---------+
+//!         | hang-up,            |    | hang-up, no ACK:        | reject, CANCEL, BYE
+//!         | timer B             |    | BYE                     |
+//!         V                 BYE |    V                         |
+//!   +-----------+               |  +---------+                 |
+//!   | Abandoned |               |  | Leaving |                 |
+//!   +-----------+               |  +---------+                 |
+//!         | final answer,       |    | BYE answered            |
+//!         | 64 x T1             V    V or timer F              V
+//!         |                   +--------+                       |
+//!         +-----------------> |  Over  | <---------------------+
+//!                             +--------+   absorbs what is repeated, then nothing is left
+//! ```
+//!
+//! A [`Leg`] knows the dialogs that one INVITE made and what each request and response means to
+//! them. It refuses to know transactions' timers, sockets, and what a body says. What it wants
+//! done comes out as [`Effect`]s; the endpoint carries them out. Start at [`Leg`].
+#![warn(clippy::indexing_slicing)]
+
+mod answered;
+mod callee;
+mod caller;
+mod effect;
+mod event;
+mod respond;
+mod spec;
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+pub use event::{Ended, Failure, LadderRow, LegEvent};
+pub use spec::{Body, Identity, IncomingCall, InviteSpec, LegId, Orphan};
+
+use self::answered::{Answered, Leaving};
+use self::callee::Ringing;
+use self::caller::{Abandoned, Calling};
+pub(crate) use self::effect::{Context, Effect, Link, Purpose};
+pub(crate) use self::spec::token;
+use crate::dialog::Dialog;
+use crate::endpoint::Network;
+use crate::limits::MAX_ACKS;
+use crate::message::{HeaderValue, Host, Method, Request, Response};
+use crate::options::response;
+use crate::reason::q850;
+use crate::transaction::ServerKey;
+
+/// One leg. Every input says where it is handled; an input that the state has no arrow for is
+/// named in [`Ignored`].
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) common: Common,
+    state: State,
+}
+
+/// What every state of a leg needs.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) call_id: String,
+    pub(crate) local_tag: String,
+    pub(crate) link: Link,
+    peers: Vec<Network>,
+    /// The ACKs of 2xx that were sent, to be sent again (RFC 3261 §13.2.2.4).
+    acks: Vec<Ack>,
+    /// [`LegEvent::Closed`] was told.
+    pub(crate) is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Ack {
+    cseq: u32,
+    remote_tag: String,
+    request: Request,
+    remote: std::net::SocketAddr,
+}
+
+#[derive(Debug)]
+enum State {
+    Calling(Box<Calling>),
+    Abandoned(Box<Abandoned>),
+    Ringing(Box<Ringing>),
+    Answered(Box<Answered>),
+    Leaving(Box<Leaving>),
+    Over(Over),
+}
+
+/// The leg is over; it answers repetitions until `until`.
+#[derive(Debug)]
+pub(crate) struct Over {
+    until: Instant,
+    /// The INVITE that we sent, to ACK a late refusal.
+    invite: Option<Box<Request>>,
+}
+
+impl Over {
+    /// Nothing is repeated to us.
+    fn now(cx: &Context<'_>) -> Self {
+        Self { until: cx.now, invite: None }
+    }
+
+    /// Our INVITE's branches may answer late for 64 × T1.
+    fn absorbing(cx: &Context<'_>, invite: Option<Request>) -> Self {
+        let until = cx.now + cx.timers.transaction_timeout();
+        Self { until, invite: invite.map(Box::new) }
+    }
+}
+
+/// An input that the leg's state has no arrow for: nothing was done; it is to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ignored(pub(crate) &'static str);
+
+/// What becomes of an input.
+pub(crate) type Handled = Result<(), Ignored>;
+
+impl Leg {
+    /// Sends an INVITE; `request` is complete.
+    pub(crate) fn call(
+        cx: &mut Context<'_>,
+        spec: &InviteSpec,
+        link: Link,
+        request: Request,
+    ) -> Self {
+        let common = Common::new(&spec.identity.call_id, &spec.identity.from_tag, link)
+            .with_peers(spec.peers.clone());
+        cx.out.push(Effect::Invite { request: request.clone(), timer_b: spec.no_answer_timeout });
+        Self { common, state: State::Calling(Box::new(Calling::new(request))) }
+    }
+
+    /// An INVITE that an earlier process sent: CANCEL goes out at once, for nobody knows whether
+    /// a provisional had come; whatever answers late is ended.
+    pub(crate) fn orphan_early(cx: &mut Context<'_>, link: Link, invite: Request) -> Self {
+        let call_id = invite.call_id().unwrap_or_default().to_owned();
+        let tag = invite.from().ok().and_then(|f| f.tag().map(str::to_owned)).unwrap_or_default();
+        let common = Common::new(&call_id, &tag, link);
+        let mut abandoned = Abandoned::new(cx, invite, None, true);
+        abandoned.cancel(cx, &common);
+        Self { common, state: State::Abandoned(Box::new(abandoned)) }
+    }
+
+    /// A dialog that an earlier process had: BYE.
+    pub(crate) fn orphan_confirmed(cx: &mut Context<'_>, link: Link, dialog: Dialog) -> Self {
+        let common = Common::new(dialog.call_id(), dialog.local_tag(), link);
+        let until = cx.now + cx.timers.transaction_timeout();
+        let leaving = Leaving::enter(cx, &common, dialog, None, until);
+        Self { common, state: State::Leaving(Box::new(leaving)) }
+    }
+
+    /// A dialog that a 2xx nobody waits for would make: ACK and BYE.
+    pub(crate) fn orphan_answer(
+        cx: &mut Context<'_>,
+        link: Link,
+        answer: &Response,
+    ) -> Option<Self> {
+        let dialog = Dialog::of_caller(answer)?;
+        let mut common = Common::new(dialog.call_id(), dialog.local_tag(), link);
+        let until = cx.now + cx.timers.transaction_timeout();
+        let state = State::Over(Over { until, invite: None });
+        common.is_closed = true; // nobody asked for it
+        common.dismiss(cx, dialog);
+        Some(Self { common, state })
+    }
+
+    /// A call that came in: the endpoint has checked that it can be taken.
+    pub(crate) fn incoming(
+        link: Link,
+        peers: Vec<Network>,
+        key: ServerKey,
+        request: Request,
+        local_tag: &str,
+        cseq: u32,
+    ) -> Option<Self> {
+        let dialog = Dialog::of_callee(&request, local_tag, cseq)?;
+        let common = Common::new(dialog.call_id(), local_tag, link).with_peers(peers);
+        let ringing = Ringing::new(key, request, dialog);
+        Some(Self { common, state: State::Ringing(Box::new(ringing)) })
+    }
+
+    /// Whether a request in this leg's dialogs may come from `source`.
+    pub(crate) fn allows(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.common.link.remote.ip().to_canonical() == source
+            || self.common.peers.iter().any(|network| network.contains(source))
+            || self
+                .dialogs()
+                .flat_map(Dialog::hosts)
+                .filter_map(Host::ip)
+                .any(|host| host.to_canonical() == source)
+    }
+
+    /// Nothing of the leg is left.
+    pub(crate) fn is_gone(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Over(over) if over.until <= now)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Calling(_) | State::Ringing(_) => None,
+            State::Abandoned(state) => Some(state.until),
+            State::Answered(state) => state.poll_timeout(),
+            State::Leaving(_) => None, // timer F of the BYE
+            State::Over(state) => Some(state.until),
+        }
+    }
+
+    /// The leg's time has come.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Abandoned(state) if state.until <= cx.now => (state.expire(cx), Ok(())),
+            State::Answered(state) => (state.handle_timeout(cx, common), Ok(())),
+            state => (state, Ok(())),
+        })
+    }
+
+    /// A response to our INVITE. `in_transaction`: its transaction lives and has sent the ACK of
+    /// a refusal.
+    pub(crate) fn handle_invite_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: Response,
+        in_transaction: bool,
+    ) -> Handled {
+        match response.status {
+            ..200 => self.step(cx, |state, cx, common| match state {
+                State::Calling(state) => state.provisional(cx, common, response),
+                State::Abandoned(state) => state.provisional(cx, common),
+                state => (state, Err(Ignored("1xx after the final answer"))),
+            }),
+            200..300 => {
+                if self.common.repeat_ack(cx, &response) {
+                    return Ok(());
+                }
+                let Some(dialog) = Dialog::of_caller(&response) else {
+                    return Err(Ignored("2xx that makes no dialog"));
+                };
+                self.step(cx, |state, cx, common| match state {
+                    State::Calling(state) => state.success(cx, common, dialog, &response),
+                    State::Abandoned(state) => state.success(cx, common, dialog),
+                    state => {
+                        common.dismiss(cx, dialog); // a fork that answered later (§13.2.2.4)
+                        (state, Ok(()))
+                    }
+                })
+            }
+            300.. => self.step(cx, |state, cx, common| match state {
+                State::Calling(state) => state.failure(cx, common, response, in_transaction),
+                State::Abandoned(state) => state.failure(cx, common, response, in_transaction),
+                State::Over(state) => {
+                    if let Some(invite) = state.invite.as_deref().filter(|_| !in_transaction) {
+                        common.ack_failure(cx, invite, &response);
+                    }
+                    (State::Over(state), Ok(()))
+                }
+                state => (state, Err(Ignored("refusal after a 2xx"))),
+            }),
+        }
+    }
+
+    /// Our INVITE's transaction ended without a final answer.
+    pub(crate) fn handle_no_answer(&mut self, cx: &mut Context<'_>, failure: Failure) -> Handled {
+        self.step(cx, |state, cx, _| match state {
+            State::Calling(state) => state.no_answer(cx, failure),
+            State::Abandoned(state) => state.no_answer(cx, failure),
+            state => (state, Err(Ignored("INVITE failed after the final answer"))),
+        })
+    }
+
+    /// The end of a request of ours.
+    pub(crate) fn handle_outcome(
+        &mut self,
+        cx: &mut Context<'_>,
+        purpose: Purpose,
+        outcome: &Result<Response, Failure>,
+    ) -> Handled {
+        match purpose {
+            // §9.1: what the INVITE comes to is told by the INVITE's own answer. A fork's BYE
+            // has nothing to tell either.
+            Purpose::Cancel | Purpose::StrayBye => Ok(()),
+            Purpose::Bye => self.step(cx, |state, _, _| match state {
+                State::Leaving(state) => (state.finish(), Ok(())),
+                state => (state, Err(Ignored("answer to a BYE"))),
+            }),
+            Purpose::Info => self.step(cx, |state, cx, common| match state {
+                State::Answered(state) if is_lost(outcome) => (state.lost(cx, common), Ok(())),
+                state => (state, Ok(())),
+            }),
+        }
+    }
+
+    /// A request in one of the leg's dialogs, other than ACK and CANCEL.
+    pub(crate) fn handle_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ServerKey,
+        request: &Request,
+    ) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Calling(state) => state.request(cx, common, key, request),
+            State::Ringing(state) => state.request(cx, common, key, request),
+            State::Answered(state) => state.request(cx, common, key, request),
+            State::Leaving(state) => state.request(cx, key, request),
+            state @ (State::Abandoned(_) | State::Over(_)) => {
+                cx.respond(key, response(request, 481));
+                (state, Ok(()))
+            }
+        })
+    }
+
+    /// An ACK: of our 2xx.
+    pub(crate) fn handle_ack(&mut self, cx: &mut Context<'_>, ack: &Request) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Answered(state) => state.ack(cx, common, ack),
+            state => (state, Err(Ignored("ACK"))),
+        })
+    }
+
+    /// CANCEL of the INVITE that made this leg, or of a re-INVITE. The endpoint answers it.
+    pub(crate) fn handle_cancel(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: &ServerKey,
+        cancel: &Request,
+    ) -> Handled {
+        let q850 = q850(&cancel.headers);
+        self.step(cx, |state, cx, _| match state {
+            State::Ringing(state) => state.cancel(cx, q850),
+            State::Answered(state) => state.cancel(cx, key),
+            state => (state, Err(Ignored("CANCEL after the final answer"))),
+        })
+    }
+
+    /// Ends the leg as its state asks.
+    pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>, reason: Option<HeaderValue>) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Calling(state) => (state.hang_up(cx, common, reason), Ok(())),
+            State::Ringing(state) => (state.reject(cx, 603), Ok(())),
+            State::Answered(state) => (state.hang_up(cx, common, reason), Ok(())),
+            state => (state, Err(Ignored("hang-up of an ended leg"))),
+        })
+    }
+
+    /// Callee: 180, or 183 with a body.
+    pub(crate) fn ring(&mut self, cx: &mut Context<'_>, body: Option<Body>) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Ringing(mut state) => {
+                state.ring(cx, common, body);
+                (State::Ringing(state), Ok(()))
+            }
+            state => (state, Err(Ignored("ring"))),
+        })
+    }
+
+    /// Callee: 200.
+    pub(crate) fn accept(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Ringing(state) => (state.accept(cx, common, body), Ok(())),
+            state => (state, Err(Ignored("accept"))),
+        })
+    }
+
+    /// Callee: a final refusal.
+    pub(crate) fn reject(&mut self, cx: &mut Context<'_>, status: u16) -> Handled {
+        self.step(cx, |state, cx, _| match state {
+            State::Ringing(state) => (state.reject(cx, status), Ok(())),
+            state => (state, Err(Ignored("reject"))),
+        })
+    }
+
+    /// Answers the far end's offer.
+    pub(crate) fn answer_offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        answer: Result<Body, u16>,
+    ) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Answered(state) => state.answer_offer(cx, common, answer),
+            state => (state, Err(Ignored("answer without an offer"))),
+        })
+    }
+
+    /// Sends INFO.
+    pub(crate) fn info(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
+        self.step(cx, |state, cx, common| match state {
+            State::Answered(mut state) => {
+                state.info(cx, common, body);
+                (State::Answered(state), Ok(()))
+            }
+            state => (state, Err(Ignored("INFO outside of a call"))),
+        })
+    }
+
+    /// One arrow: the state is consumed and the next one takes its place.
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrow: impl FnOnce(State, &mut Context<'_>, &mut Common) -> (State, Handled),
+    ) -> Handled {
+        let placeholder = State::Over(Over::now(cx));
+        let state = std::mem::replace(&mut self.state, placeholder);
+        let (state, handled) = arrow(state, cx, &mut self.common);
+        self.state = state;
+        if matches!(self.state, State::Over(_)) && !self.common.is_closed {
+            self.common.is_closed = true;
+            cx.tell(LegEvent::Closed);
+        }
+        handled
+    }
+
+    fn dialogs(&self) -> impl Iterator<Item = &Dialog> {
+        let (many, one): (&[Dialog], Option<&Dialog>) = match &self.state {
+            State::Calling(state) => (&state.early, None),
+            State::Ringing(state) => (&[], Some(&state.dialog)),
+            State::Answered(state) => (&[], Some(&state.dialog)),
+            State::Leaving(state) => (&[], Some(&state.dialog)),
+            State::Abandoned(_) | State::Over(_) => (&[], None),
+        };
+        many.iter().chain(one)
+    }
+}
+
+impl Common {
+    fn new(call_id: &str, local_tag: &str, link: Link) -> Self {
+        Self {
+            call_id: call_id.to_owned(),
+            local_tag: local_tag.to_owned(),
+            link,
+            peers: Vec::new(),
+            acks: Vec::new(),
+            is_closed: false,
+        }
+    }
+
+    fn with_peers(self, peers: Vec<Network>) -> Self {
+        Self { peers, ..self }
+    }
+
+    /// Sends the ACK of a 2xx to our INVITE and keeps it for repetitions of that 2xx.
+    fn ack_success(&mut self, cx: &mut Context<'_>, dialog: &Dialog) {
+        let cseq = dialog.local_cseq();
+        let mut request = dialog.ack(cseq);
+        self.link.stamp_new(&mut request, cx);
+        let remote = self.link.resolve(dialog.next_hop());
+        cx.out.push(Effect::Send { request: request.clone(), remote });
+        if self.acks.len() < MAX_ACKS {
+            let remote_tag = dialog.remote_tag().to_owned();
+            self.acks.push(Ack { cseq, remote_tag, request, remote });
+        }
+    }
+
+    /// A repeated 2xx gets the same ACK; false if this 2xx is a new one.
+    fn repeat_ack(&self, cx: &mut Context<'_>, response: &Response) -> bool {
+        let Ok(cseq) = response.cseq() else { return false };
+        let to = response.to().ok();
+        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
+        let ack = self.acks.iter().find(|ack| ack.cseq == cseq.seq && ack.remote_tag == tag);
+        if let Some(Ack { request, remote, .. }) = ack {
+            cx.out.push(Effect::Send { request: request.clone(), remote: *remote });
+        }
+        ack.is_some()
+    }
+
+    /// ACK and BYE for a dialog that nobody wants.
+    fn dismiss(&mut self, cx: &mut Context<'_>, mut dialog: Dialog) {
+        self.ack_success(cx, &dialog);
+        let mut request = dialog.request(Method::Bye);
+        self.link.stamp_new(&mut request, cx);
+        let remote = self.link.resolve(dialog.next_hop());
+        cx.out.push(Effect::Transact { request, remote, purpose: Purpose::StrayBye });
+    }
+
+    /// The ACK of a refusal whose transaction is gone (RFC 3261 §17.1.1.3).
+    fn ack_failure(&self, cx: &mut Context<'_>, invite: &Request, response: &Response) {
+        let request = crate::transaction::ack_for_failure(invite, response);
+        cx.out.push(Effect::Send { request, remote: self.link.remote });
+    }
+}
+
+/// 408, 481 or silence to a request in a dialog: the far end has lost it (RFC 3261 §12.2.1.2).
+fn is_lost(outcome: &Result<Response, Failure>) -> bool {
+    match outcome {
+        Ok(response) => matches!(response.status, 408 | 481),
+        Err(Failure::Timeout) => true,
+        Err(Failure::Transport(_)) => false, // one ICMP error is no proof
+    }
+}

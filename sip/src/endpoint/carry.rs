@@ -1,0 +1,414 @@
+//! Carries out what legs and transactions want done.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Endpoint;
+use super::config::{Event, OptionsId, Transmit};
+use super::schedule::Owner;
+use super::table::{Client, ClientMachine, ClientUser, Path};
+use crate::invite::{
+    Context, Effect, Failure, Handled, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
+};
+use crate::limits::LADDER_MEMORY;
+use crate::message::{Request, Response};
+use crate::transaction::{Action, ClientInvite, ClientKey, ClientNonInvite, Outcome, ServerKey};
+
+/// A leg, and what the endpoint keeps beside it.
+#[derive(Debug)]
+pub(super) struct LegEntry {
+    pub(super) leg: Leg,
+    /// Its own INVITE's transaction.
+    pub(super) invite: Option<u64>,
+    /// [`LegEvent::Closed`] is out: nothing follows it.
+    is_closed: bool,
+    /// What crossed lately, to know repetitions by.
+    crossed: VecDeque<u64>,
+}
+
+impl LegEntry {
+    fn new(leg: Leg) -> Self {
+        Self { is_closed: leg.common.is_closed, leg, invite: None, crossed: VecDeque::new() }
+    }
+
+    /// Whether the same bytes crossed before in the same direction.
+    fn has_crossed(&mut self, outgoing: bool, data: &[u8]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(u8::from(outgoing));
+        hasher.write(data);
+        let hash = hasher.finish();
+        if self.crossed.contains(&hash) {
+            return true;
+        }
+        if self.crossed.len() == LADDER_MEMORY {
+            self.crossed.pop_front();
+        }
+        self.crossed.push_back(hash);
+        false
+    }
+}
+
+impl Endpoint {
+    /// A command of the owner: one for a leg that is gone, or past it, is counted.
+    pub(super) fn command(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        command: impl FnOnce(&mut Leg, &mut Context<'_>) -> Handled,
+    ) {
+        if self.with_leg(now, id, command) != Some(Ok(())) {
+            self.counters.late_commands += 1;
+        }
+    }
+
+    /// An input of the network: one without an arrow is counted by its name.
+    pub(super) fn input(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        input: impl FnOnce(&mut Leg, &mut Context<'_>) -> Handled,
+    ) -> Handled {
+        let handled = self.with_leg(now, id, input).unwrap_or(Err(Ignored("leg is gone")));
+        if let Err(Ignored(name)) = handled {
+            *self.counters.ignored.entry(name).or_default() += 1;
+        }
+        handled
+    }
+
+    /// Lets a leg handle an input and carries out what it wants done.
+    fn with_leg<R>(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        input: impl FnOnce(&mut Leg, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let entry = self.legs.get_mut(&id)?;
+        let mut effects = Vec::new();
+        let mut cx =
+            Context { now, timers: &self.config.timers, rng: &mut self.rng, out: &mut effects };
+        let result = input(&mut entry.leg, &mut cx);
+        self.carry_out(now, id, effects);
+        self.settle_leg(now, id);
+        Some(result)
+    }
+
+    /// Makes a leg by `make` and carries out what it wants done.
+    pub(super) fn make_leg(
+        &mut self,
+        now: Instant,
+        make: impl FnOnce(&mut Context<'_>) -> Option<Leg>,
+    ) -> Option<LegId> {
+        let mut effects = Vec::new();
+        let mut cx =
+            Context { now, timers: &self.config.timers, rng: &mut self.rng, out: &mut effects };
+        let leg = make(&mut cx)?;
+        let id = LegId(self.next_id);
+        self.next_id += 1;
+        self.dialogs.insert((leg.common.call_id.clone(), leg.common.local_tag.clone()), id);
+        self.legs.insert(id, LegEntry::new(leg));
+        self.carry_out(now, id, effects);
+        self.settle_leg(now, id);
+        Some(id)
+    }
+
+    /// Sets the leg's wake-up, or removes it if nothing of it is left.
+    fn settle_leg(&mut self, now: Instant, id: LegId) {
+        let Some(entry) = self.legs.get(&id) else { return };
+        if !entry.leg.is_gone(now) {
+            return self.schedule.set(Owner::Leg(id), entry.leg.poll_timeout());
+        }
+        self.schedule.set(Owner::Leg(id), None);
+        if let Some(entry) = self.legs.remove(&id) {
+            let common = entry.leg.common;
+            self.dialogs.remove(&(common.call_id, common.local_tag));
+        }
+    }
+
+    pub(super) fn leg_timeout(&mut self, now: Instant, id: LegId) {
+        self.with_leg(now, id, |leg, cx| leg.handle_timeout(cx));
+    }
+
+    fn carry_out(&mut self, now: Instant, id: LegId, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Event(event) => self.tell(id, event),
+                Effect::Invite { request, timer_b } => {
+                    let Some(path) = self.path_of(id) else { continue };
+                    let invite = self.start_invite(now, id, path, request, timer_b);
+                    if let Some(entry) = self.legs.get_mut(&id) {
+                        entry.invite = invite;
+                    }
+                }
+                Effect::Transact { request, remote, purpose } => {
+                    let Some(path) = self.path_of(id) else { continue };
+                    let user = ClientUser::Leg(id, purpose);
+                    self.start_request(now, user, Path { remote, ..path }, request);
+                }
+                Effect::Send { request, remote } => {
+                    let Some(path) = self.path_of(id) else { continue };
+                    let data = request.to_bytes();
+                    self.transmit(now, Some(id), Path { remote, ..path }, data);
+                }
+                Effect::Respond { key, response } => self.respond(now, &key, &response),
+                Effect::DropInvite => {
+                    let invite = self.legs.get_mut(&id).and_then(|entry| entry.invite.take());
+                    if let Some(invite) = invite {
+                        self.drop_client(invite);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, id: LegId, event: LegEvent) {
+        if matches!(event, LegEvent::Closed)
+            && let Some(entry) = self.legs.get_mut(&id)
+        {
+            entry.is_closed = true;
+        }
+        self.events.push_back(Event::Leg(id, event));
+    }
+
+    fn path_of(&self, id: LegId) -> Option<Path> {
+        let link = &self.legs.get(&id)?.leg.common.link;
+        Some(Path { local: link.local, remote: link.remote })
+    }
+
+    fn start_invite(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        path: Path,
+        request: Request,
+        timer_b: std::time::Duration,
+    ) -> Option<u64> {
+        let key = ClientKey::of_request(&request).ok()?;
+        let is_reliable = self.is_reliable(path);
+        let timers = &self.config.timers;
+        let mut actions = Vec::new();
+        let machine = ClientInvite::new(now, request, is_reliable, timers, timer_b, &mut actions);
+        let user = ClientUser::Invite(leg);
+        let machine = ClientMachine::Invite(machine);
+        let id = self.clients.insert(key, Client { machine, user, path });
+        self.client_actions(now, id, actions);
+        Some(id)
+    }
+
+    pub(super) fn start_request(
+        &mut self,
+        now: Instant,
+        user: ClientUser,
+        path: Path,
+        request: Request,
+    ) -> Option<u64> {
+        let key = ClientKey::of_request(&request).ok()?;
+        let is_reliable = self.is_reliable(path);
+        let mut actions = Vec::new();
+        let timers = &self.config.timers;
+        let machine = ClientNonInvite::new(now, request, is_reliable, timers, &mut actions);
+        let machine = ClientMachine::Other(machine);
+        let id = self.clients.insert(key, Client { machine, user, path });
+        self.client_actions(now, id, actions);
+        Some(id)
+    }
+
+    fn is_reliable(&self, path: Path) -> bool {
+        self.locals
+            .iter()
+            .find(|local| local.id == path.local)
+            .is_some_and(|local| local.transport.is_reliable())
+    }
+
+    pub(super) fn drop_client(&mut self, id: u64) {
+        self.schedule.set(Owner::Client(id), None);
+        self.clients.remove(id);
+    }
+
+    pub(super) fn client_timeout(&mut self, now: Instant, id: u64) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        client.machine.handle_timeout(now, &mut actions);
+        self.client_actions(now, id, actions);
+    }
+
+    pub(super) fn client_transport_error(&mut self, now: Instant, id: u64, error: &str) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        let outcome = client.machine.handle_transport_error(now, &mut actions);
+        self.count(outcome);
+        self.client_actions_with(now, id, actions, error);
+    }
+
+    /// A response to a transaction of ours; false if its state had no arrow for it.
+    pub(super) fn client_response(&mut self, now: Instant, id: u64, response: Response) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let mut actions = Vec::new();
+        let outcome = client.machine.handle_response(now, response, &mut actions);
+        self.count(outcome);
+        self.client_actions(now, id, actions);
+        !matches!(outcome, Outcome::Unexpected(_))
+    }
+
+    fn client_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
+        self.client_actions_with(now, id, actions, "not delivered");
+    }
+
+    fn client_actions_with(&mut self, now: Instant, id: u64, actions: Vec<Action>, error: &str) {
+        let Some(&Client { user, path, .. }) = self.clients.get(id) else { return };
+        for action in actions {
+            match action {
+                Action::Send { data, .. } => self.transmit(now, user.leg(), path, data),
+                Action::Response(response) => self.client_result(now, user, Ok(response)),
+                Action::Timeout => self.client_result(now, user, Err(Failure::Timeout)),
+                Action::TransportError => {
+                    let failure = Failure::Transport(error.to_owned());
+                    self.client_result(now, user, Err(failure));
+                }
+                Action::Ack(_) => {} // of servers only
+                Action::Terminated => self.drop_client(id),
+            }
+        }
+        let due = self.clients.get(id).and_then(|client| client.machine.poll_timeout());
+        self.schedule.set(Owner::Client(id), due);
+    }
+
+    fn client_result(&mut self, now: Instant, user: ClientUser, result: Result<Response, Failure>) {
+        match (user, result) {
+            (ClientUser::Invite(leg), Ok(response)) => {
+                let _ =
+                    self.input(now, leg, |leg, cx| leg.handle_invite_response(cx, response, true));
+            }
+            (ClientUser::Invite(leg), Err(failure)) => {
+                let _ = self.input(now, leg, |leg, cx| leg.handle_no_answer(cx, failure));
+            }
+            (ClientUser::Leg(_, _), Ok(response)) if response.is_provisional() => {}
+            (ClientUser::Leg(leg, purpose), result) => {
+                // The leg of a stray BYE may be gone before its answer comes.
+                if purpose != Purpose::StrayBye {
+                    let _ =
+                        self.input(now, leg, |leg, cx| leg.handle_outcome(cx, purpose, &result));
+                }
+            }
+            (ClientUser::Options(_), Ok(response)) if response.is_provisional() => {}
+            (ClientUser::Options(id), result) => {
+                self.options_result(id, result.map(|response| response.status));
+            }
+        }
+    }
+
+    pub(super) fn options_result(&mut self, id: OptionsId, result: Result<u16, Failure>) {
+        self.schedule.set(Owner::Options(id), None);
+        if self.options.remove(&id).is_some() {
+            self.events.push_back(Event::Options { id, result });
+        }
+    }
+
+    /// Answers a request whose server transaction lives.
+    fn respond(&mut self, now: Instant, key: &ServerKey, response: &Response) {
+        let Some(id) = self.servers.find(key) else { return };
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        let outcome = server.machine.respond(now, response, &mut actions);
+        self.count(outcome);
+        self.server_actions(now, id, actions);
+    }
+
+    pub(super) fn server_timeout(&mut self, now: Instant, id: u64) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        server.machine.handle_timeout(now, &mut actions);
+        self.server_actions(now, id, actions);
+    }
+
+    pub(super) fn server_transport_error(&mut self, now: Instant, id: u64) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        let outcome = server.machine.handle_transport_error(now, &mut actions);
+        self.count(outcome);
+        self.server_actions(now, id, actions);
+    }
+
+    /// The request of a server transaction came again, or its ACK came.
+    pub(super) fn server_request(&mut self, now: Instant, id: u64, request: Request) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let mut actions = Vec::new();
+        let outcome = server.machine.handle_request(now, request, &mut actions);
+        self.count(outcome);
+        self.server_actions(now, id, actions);
+    }
+
+    pub(super) fn server_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
+        let Some(server) = self.servers.get(id) else { return };
+        let (leg, path) = (server.leg, server.path);
+        for action in actions {
+            match action {
+                Action::Send { data, .. } => self.transmit(now, Some(leg), path, data),
+                Action::Ack(ack) => {
+                    let _ = self.input(now, leg, |leg, cx| leg.handle_ack(cx, &ack));
+                }
+                // Timer H: a refusal that was never ACKed ends all the same. The network's word
+                // on a response changes nothing: the far end repeats its request (RFC 6026 §7.1).
+                Action::Timeout | Action::TransportError | Action::Response(_) => {}
+                Action::Terminated => self.drop_server(id),
+            }
+        }
+        let due = self.servers.get(id).and_then(|server| server.machine.poll_timeout());
+        self.schedule.set(Owner::Server(id), due);
+    }
+
+    pub(super) fn drop_server(&mut self, id: u64) {
+        self.schedule.set(Owner::Server(id), None);
+        if let Some(merge) = self.servers.remove(id).and_then(|server| server.merge) {
+            self.merges.remove(&merge);
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Taken => {}
+            Outcome::Retransmission => self.counters.retransmissions += 1,
+            Outcome::Unexpected(event) => *self.counters.unexpected.entry(event).or_default() += 1,
+        }
+    }
+
+    /// To the wire, and to the leg's ladder.
+    pub(super) fn transmit(&mut self, now: Instant, leg: Option<LegId>, path: Path, data: Bytes) {
+        if let Some(leg) = leg {
+            self.ladder(now, leg, true, &data);
+        }
+        self.send(path.local, path.remote, data);
+    }
+
+    pub(super) fn send(&mut self, local: super::LocalId, remote: SocketAddr, data: Bytes) {
+        self.counters.sent += 1;
+        self.transmits.push_back(Transmit { local, remote, data });
+    }
+
+    /// One arrow of the leg's ladder.
+    pub(super) fn ladder(&mut self, at: Instant, leg: LegId, outgoing: bool, data: &[u8]) {
+        let Some(entry) = self.legs.get_mut(&leg).filter(|entry| !entry.is_closed) else { return };
+        let retransmission = entry.has_crossed(outgoing, data);
+        let (summary, cseq) = summary(data);
+        let row = LadderRow { at, outgoing, summary, cseq, retransmission };
+        self.events.push_back(Event::Leg(leg, LegEvent::Ladder(row)));
+    }
+}
+
+/// `INVITE` or `180 Ringing`, and the CSeq number.
+fn summary(data: &[u8]) -> (String, u32) {
+    let text = String::from_utf8_lossy(data);
+    let start = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+    let summary = match start.strip_prefix("SIP/2.0 ") {
+        Some(status) => status,
+        None => start.split(' ').next().unwrap_or_default(),
+    };
+    let cseq = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("CSeq").then(|| value.split_whitespace().next())?
+    });
+    (summary.to_owned(), cseq.and_then(|cseq| cseq.parse().ok()).unwrap_or(0))
+}

@@ -1,0 +1,217 @@
+//! The sans-IO SIP endpoint: bytes, commands and time in; bytes, events and the next wake-up out.
+//!
+//! It knows which transaction, dialog and leg a message belongs to, and whose messages are taken.
+//! It refuses to know sockets, clocks and what a body means. Start at [`Endpoint`]; the life of a
+//! call is in [`crate::invite`], the way of a message in `receive`, and what a leg or transaction
+//! wants done is carried out in `carry`.
+//!
+//! After each `handle_*` and each command, drain [`Endpoint::poll_transmit`] and
+//! [`Endpoint::poll_event`], then ask [`Endpoint::poll_timeout`].
+
+mod carry;
+mod config;
+mod counters;
+mod network;
+mod originate;
+mod receive;
+mod schedule;
+mod table;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+pub use config::{
+    Advertised, EndpointConfig, Event, InviteError, LocalId, OptionsId, OptionsSpec, Stats,
+    Transmit,
+};
+pub use counters::Counters;
+pub use network::{Network, NetworkError};
+
+use self::carry::LegEntry;
+use self::schedule::{Owner, Schedule};
+use self::table::{Client, Merge, Server, Table};
+use crate::invite::{Body, LegId};
+use crate::message::{HeaderValue, Transport};
+use crate::transaction::{ClientKey, ServerKey};
+
+/// The SIP endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    rng: StdRng,
+    /// Makes the tags of stateless replies: the same for each repetition, and nobody's guess.
+    salt: u64,
+    locals: Vec<Local>,
+    /// From where calls are taken.
+    trusted: Vec<Network>,
+    legs: HashMap<LegId, LegEntry>,
+    /// By Call-ID and our tag.
+    dialogs: HashMap<(String, String), LegId>,
+    clients: Table<ClientKey, Client>,
+    servers: Table<ServerKey, Server>,
+    merges: HashMap<Merge, u64>,
+    /// The client transaction of each OPTIONS.
+    options: HashMap<OptionsId, u64>,
+    next_id: u64,
+    schedule: Schedule,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+struct Local {
+    id: LocalId,
+    transport: Transport,
+    is_v4: bool,
+    advertised: Advertised,
+}
+
+impl Endpoint {
+    /// An endpoint without sockets and without friends.
+    pub fn new(config: EndpointConfig) -> Self {
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        Self {
+            salt: rand::Rng::next_u64(&mut rng),
+            config,
+            rng,
+            locals: Vec::new(),
+            trusted: Vec::new(),
+            legs: HashMap::new(),
+            dialogs: HashMap::new(),
+            clients: Table::new(),
+            servers: Table::new(),
+            merges: HashMap::new(),
+            options: HashMap::new(),
+            next_id: 1,
+            schedule: Schedule::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Tells of a bound socket. The first one of a transport and address family is used for what
+    /// goes out.
+    pub fn add_local(
+        &mut self,
+        id: LocalId,
+        transport: Transport,
+        bound: SocketAddr,
+        advertised: Advertised,
+    ) {
+        let is_v4 = bound.is_ipv4();
+        self.locals.push(Local { id, transport, is_v4, advertised });
+    }
+
+    /// From where requests outside of dialogs are taken: trunks. Others get one stateless 403.
+    pub fn set_trusted(&mut self, networks: Vec<Network>) {
+        self.trusted = networks;
+    }
+
+    /// Everything due by `now` happens.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        // An owner that is woken sets a later time; the bound is for a machine that would not.
+        for _ in 0..2 * self.schedule.len() {
+            match self.schedule.expired(now) {
+                Some(Owner::Client(id)) => self.client_timeout(now, id),
+                Some(Owner::Server(id)) => self.server_timeout(now, id),
+                Some(Owner::Leg(id)) => self.leg_timeout(now, id),
+                Some(Owner::Options(id)) => self.options_timeout(id),
+                None => break,
+            }
+        }
+    }
+
+    /// A datagram to `remote` could not be delivered (ICMP, or the send failed).
+    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr, error: &str) {
+        self.counters.transport_errors += 1;
+        let clients: Vec<u64> = self
+            .clients
+            .ids()
+            .filter(|(_, client)| client.path.remote == remote)
+            .map(|(id, _)| id)
+            .collect();
+        for id in clients {
+            self.client_transport_error(now, id, error);
+        }
+        let servers: Vec<u64> = self
+            .servers
+            .ids()
+            .filter(|(_, server)| server.path.remote == remote)
+            .map(|(id, _)| id)
+            .collect();
+        for id in servers {
+            self.server_transport_error(now, id);
+        }
+    }
+
+    /// Ends a leg as its state asks: nothing came yet: waits; a provisional came: CANCEL;
+    /// answered: BYE; ringing here: 603. `reason` goes into CANCEL and BYE (RFC 3326).
+    pub fn hang_up(&mut self, now: Instant, leg: LegId, reason: Option<HeaderValue>) {
+        self.command(now, leg, |leg, cx| leg.hang_up(cx, reason));
+    }
+
+    /// Callee: 180, or 183 with a body.
+    pub fn ring(&mut self, now: Instant, leg: LegId, body: Option<Body>) {
+        self.command(now, leg, |leg, cx| leg.ring(cx, body));
+    }
+
+    /// Callee: 200 with the answer, or with the offer where the INVITE had none.
+    pub fn accept(&mut self, now: Instant, leg: LegId, body: Body) {
+        self.command(now, leg, |leg, cx| leg.accept(cx, body));
+    }
+
+    /// Callee: a final refusal, 300–699.
+    pub fn reject(&mut self, now: Instant, leg: LegId, status: u16) {
+        self.command(now, leg, |leg, cx| leg.reject(cx, status));
+    }
+
+    /// Answers [`LegEvent::Offer`](crate::invite::LegEvent::Offer): with the answer (or our
+    /// offer, where there was none), or with the status of a refusal, after which the session
+    /// stays as it was.
+    pub fn answer_offer(&mut self, now: Instant, leg: LegId, answer: Result<Body, u16>) {
+        self.command(now, leg, |leg, cx| leg.answer_offer(cx, answer));
+    }
+
+    /// Sends INFO in an answered call.
+    pub fn info(&mut self, now: Instant, leg: LegId, body: Body) {
+        self.command(now, leg, |leg, cx| leg.info(cx, body));
+    }
+
+    /// The next bytes to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.next()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What lives.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            legs: self.legs.len(),
+            open_legs: self.legs.values().filter(|entry| !entry.leg.common.is_closed).count(),
+            client_transactions: self.clients.len(),
+            server_transactions: self.servers.len(),
+            options: self.options.len(),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! The way of a message: whose it is, whether it is taken, who handles it.
+#![warn(clippy::indexing_slicing)]
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::config::{Event, LocalId};
+use super::table::{Client, Merge, Path, Server, ServerMachine};
+use super::{Endpoint, Network};
+use crate::invite::{Body, IncomingCall, Leg, LegId};
+use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
+use crate::message::{
+    HeaderName, HeaderValue, Message, Method, Request, Response, Scheme, Transport, Via,
+};
+use crate::options::{is_offer_understood, outside_of_calls, response};
+use crate::transaction::{ClientKey, ServerInvite, ServerKey, ServerNonInvite};
+use crate::wire::{self, Input};
+
+/// A request, and how it came.
+struct Received<'a> {
+    request: Request,
+    key: ServerKey,
+    path: Path,
+    remote: SocketAddr,
+    data: &'a [u8],
+}
+
+impl Endpoint {
+    /// One datagram that came to a socket.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        remote: SocketAddr,
+        data: &[u8],
+    ) {
+        self.counters.received += 1;
+        match wire::parse_datagram(data) {
+            Ok(Input::Ping | Input::Pong) => self.counters.keep_alives += 1,
+            Ok(Input::Message(Message::Request(request))) => {
+                self.handle_request(now, local, remote, request, data);
+            }
+            Ok(Input::Message(Message::Response(response))) => {
+                self.handle_response(now, local, remote, response, data);
+            }
+            Err(error) => {
+                self.counters.malformed += 1;
+                if let Some(reply) = error.reply(remote).filter(|_| self.is_trusted(remote)) {
+                    let to = reply.via().map_or(remote, |via| reply_to(&via, remote));
+                    self.send(local, to, reply.to_bytes());
+                }
+            }
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        remote: SocketAddr,
+        mut request: Request,
+        data: &[u8],
+    ) {
+        let Ok((key, via)) =
+            ServerKey::of_request(&request).and_then(|key| Ok((key, request.via()?)))
+        else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let path = Path { local, remote: reply_to(&via, remote) };
+        request.headers.note_source(remote);
+        let received = Received { request, key, path, remote, data };
+
+        if let Some(id) = self.servers.find(&received.key) {
+            return self.repeated(now, id, received);
+        }
+        match received.request.method {
+            Method::Ack => self.ack(now, &received),
+            Method::Cancel => self.cancel(now, &received),
+            _ => match received.to_tag() {
+                Some(tag) => self.in_dialog(now, received, tag),
+                None if self.is_trusted(remote) => self.out_of_dialog(now, received),
+                None => self.stranger(&received),
+            },
+        }
+    }
+
+    /// A request that has its transaction already: a repetition, or the ACK of a refusal.
+    fn repeated(&mut self, now: Instant, id: u64, received: Received<'_>) {
+        let Some(server) = self.servers.get(id) else { return };
+        if server.source != received.remote.ip() {
+            self.counters.strangers += 1;
+            return;
+        }
+        let leg = server.leg;
+        self.ladder(now, leg, false, received.data);
+        self.server_request(now, id, received.request);
+    }
+
+    /// An ACK of a 2xx finds its dialog; any other belongs to nothing (RFC 3261 §17: never
+    /// answered).
+    fn ack(&mut self, now: Instant, received: &Received<'_>) {
+        match received.to_tag().and_then(|tag| self.leg_of(received, tag)) {
+            Some(leg) => {
+                self.ladder(now, leg, false, received.data);
+                let ack = &received.request;
+                let _ = self.input(now, leg, |leg, cx| leg.handle_ack(cx, ack));
+            }
+            None => *self.counters.ignored.entry("ACK of no dialog").or_default() += 1,
+        }
+    }
+
+    /// RFC 3261 §9.2: 200 if there is such an INVITE, else 481; whether it still rings is its
+    /// leg's business.
+    fn cancel(&mut self, now: Instant, received: &Received<'_>) {
+        let invite = ServerKey::of_cancelled(&received.request).ok();
+        let found = invite.and_then(|key| Some((self.servers.find(&key)?, key)));
+        let server = found.as_ref().and_then(|(id, _)| self.servers.get(*id));
+        match (found.as_ref(), server.map(|server| (server.leg, server.source))) {
+            (Some((_, key)), Some((leg, source))) if source == received.remote.ip() => {
+                self.ladder(now, leg, false, received.data);
+                let mut ok = response(&received.request, 200);
+                if let Some(entry) = self.legs.get(&leg) {
+                    ok.set_to_tag(&entry.leg.common.local_tag); // as in the INVITE's answers
+                }
+                self.transmit(now, Some(leg), received.path, ok.to_bytes());
+                let cancel = &received.request;
+                let _ = self.input(now, leg, |leg, cx| leg.handle_cancel(cx, key, cancel));
+            }
+            _ if self.is_trusted(received.remote) => self.reply(received, 481),
+            _ => self.stranger(received),
+        }
+    }
+
+    /// RFC 3261 §12.2.2.
+    fn in_dialog(&mut self, now: Instant, received: Received<'_>, tag: String) {
+        let Some(leg) = self.leg_of(&received, tag) else {
+            return match self.is_trusted(received.remote) {
+                true => self.reply(&received, 481),
+                false => self.stranger(&received),
+            };
+        };
+        self.ladder(now, leg, false, received.data);
+        if let Some(refusal) = refusal_of(&received.request) {
+            return self.reply_with(Some((now, leg)), &received, refusal);
+        }
+        let Some(id) = self.serve(now, leg, &received, None) else { return };
+        let (key, request) = (received.key, &received.request);
+        if self.input(now, leg, |leg, cx| leg.handle_request(cx, key, request)).is_err() {
+            self.drop_server(id);
+        }
+    }
+
+    /// The leg whose dialog a request names, if it may come from where it came.
+    fn leg_of(&self, received: &Received<'_>, tag: String) -> Option<LegId> {
+        let call_id = received.request.call_id().ok()?.to_owned();
+        let id = *self.dialogs.get(&(call_id, tag))?;
+        self.legs.get(&id)?.leg.allows(received.remote.ip()).then_some(id)
+    }
+
+    /// A request from a trunk that belongs to no call: §8.2, step by step.
+    fn out_of_dialog(&mut self, now: Instant, received: Received<'_>) {
+        let request = &received.request;
+        let merge = Merge::of(request);
+        if merge.as_ref().is_some_and(|merge| self.merges.contains_key(merge)) {
+            return self.reply(&received, 482);
+        }
+        if !matches!(request.uri.scheme, Scheme::Sip | Scheme::Tel) {
+            return self.reply(&received, 416);
+        }
+        if is_out_of_hops(request) && !self.is_ours(request) {
+            return self.reply(&received, 483);
+        }
+        if let Some(refusal) = refusal_of(request) {
+            return self.reply_with(None, &received, refusal);
+        }
+        match request.method {
+            Method::Invite => self.incoming(now, received, merge),
+            _ => self.reply_with(None, &received, outside_of_calls(request)),
+        }
+    }
+
+    /// A call.
+    fn incoming(&mut self, now: Instant, received: Received<'_>, merge: Option<Merge>) {
+        let request = &received.request;
+        if !self.config.accept_calls {
+            return self.reply(&received, 403);
+        }
+        if request.contact().is_err() {
+            return self.reply(&received, 400); // §8.1.1.8: an INVITE has one
+        }
+        if self.legs.len() >= self.config.max_legs || self.servers.len() >= MAX_SERVER_TRANSACTIONS
+        {
+            self.counters.overload += 1;
+            let mut refusal = response(request, 503);
+            refusal.headers.push(HeaderName::RETRY_AFTER, OVERLOAD_RETRY_AFTER);
+            return self.reply_with(None, &received, refusal);
+        }
+        let Some(call) = incoming_call(request, received.remote) else {
+            return self.reply(&received, 400);
+        };
+        let Some(link) = self
+            .locals
+            .iter_mut()
+            .find(|local| local.id == received.path.local)
+            .map(|local| local.link(received.remote))
+        else {
+            return;
+        };
+        let (tag, cseq) = (self.tag(), rand::Rng::next_u32(&mut self.rng) & 0xFFFF);
+        let peers = vec![Network::from(received.remote.ip())];
+        let (key, request) = (received.key.clone(), received.request.clone());
+        let leg = self.make_leg(now, |_| Leg::incoming(link, peers, key, request, &tag, cseq));
+        let Some(leg) = leg else { return self.reply(&received, 400) };
+        self.events.push_back(Event::Incoming { leg, call: Box::new(call) });
+        self.ladder(now, leg, false, received.data);
+        self.serve(now, leg, &received, merge);
+    }
+
+    /// Starts the server transaction of a request that a leg will answer.
+    fn serve(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        received: &Received<'_>,
+        merge: Option<Merge>,
+    ) -> Option<u64> {
+        if self.servers.len() >= MAX_SERVER_TRANSACTIONS {
+            self.counters.overload += 1;
+            return None;
+        }
+        let is_reliable = received.request.via().is_ok_and(|via| via.transport.is_reliable());
+        let timers = &self.config.timers;
+        let machine = if received.request.method == Method::Invite {
+            ServerMachine::Invite(ServerInvite::new(now, &received.request, is_reliable, timers))
+        } else {
+            ServerMachine::Other(ServerNonInvite::new(is_reliable, timers))
+        };
+        let (path, source) = (received.path, received.remote.ip());
+        let server = Server { machine, leg, path, source, merge: merge.clone() };
+        let id = self.servers.insert(received.key.clone(), server);
+        if let Some(merge) = merge {
+            self.merges.insert(merge, id);
+        }
+        self.server_actions(now, id, Vec::new());
+        Some(id)
+    }
+
+    /// Design rule 8: one stateless answer at most, never longer than the request.
+    fn stranger(&mut self, received: &Received<'_>) {
+        self.counters.strangers += 1;
+        let data = self.tagged(&received.request, Response::to_request(&received.request, 403, ""));
+        if data.len() <= received.data.len() {
+            self.counters.stateless_replies += 1;
+            self.send(received.path.local, received.path.remote, data);
+        }
+    }
+
+    fn reply(&mut self, received: &Received<'_>, status: u16) {
+        self.reply_with(None, received, response(&received.request, status));
+    }
+
+    /// Answers without keeping state (RFC 3261 §8.2.7): a repetition is answered the same.
+    fn reply_with(
+        &mut self,
+        leg: Option<(Instant, LegId)>,
+        received: &Received<'_>,
+        response: Response,
+    ) {
+        self.counters.stateless_replies += 1;
+        let data = self.tagged(&received.request, response);
+        if let Some((now, leg)) = leg {
+            self.ladder(now, leg, true, &data);
+        }
+        self.send(received.path.local, received.path.remote, data);
+    }
+
+    /// With a To tag that is the same for each repetition (§8.2.7).
+    fn tagged(&self, request: &Request, mut response: Response) -> bytes::Bytes {
+        let mut hasher = DefaultHasher::new();
+        self.salt.hash(&mut hasher);
+        request.headers.get(&HeaderName::CALL_ID).hash(&mut hasher);
+        request.headers.get(&HeaderName::FROM).hash(&mut hasher);
+        response.set_to_tag(&format!("{:x}", hasher.finish()));
+        response.to_bytes()
+    }
+
+    fn handle_response(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        remote: SocketAddr,
+        response: Response,
+        data: &[u8],
+    ) {
+        // §8.1.3.3: a second Via says that it was meant for somebody else.
+        let Some(key) = ClientKey::of_response(&response)
+            .ok()
+            .filter(|_| response.headers.get_all(&HeaderName::VIA).count() == 1)
+        else {
+            self.counters.stray_responses += 1;
+            return;
+        };
+        let id = self.clients.find(&key);
+        let client = id.and_then(|id| self.clients.get(id));
+        let leg = match client {
+            Some(Client { user, .. }) => user.leg(),
+            None => self.leg_of_response(&response),
+        };
+        if let Some(leg) = leg {
+            self.ladder(now, leg, false, data);
+        }
+        let is_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+        let is_success = response.is_success();
+        let in_transaction = id.is_some();
+        if let Some(id) = id {
+            // A 2xx after a refusal has no arrow in the transaction, but makes a dialog.
+            let copy = (is_invite && is_success).then(|| response.clone());
+            if self.client_response(now, id, response) {
+                return;
+            }
+            if let (Some(leg), Some(copy)) = (leg, copy) {
+                self.late_invite_response(now, leg, copy, in_transaction);
+            }
+            return;
+        }
+        match leg {
+            Some(leg) if is_invite => self.late_invite_response(now, leg, response, false),
+            None if is_invite => self.stray_invite_response(now, local, remote, &response),
+            _ => self.counters.stray_responses += 1,
+        }
+    }
+
+    fn late_invite_response(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        response: Response,
+        in_transaction: bool,
+    ) {
+        let _ = self
+            .input(now, leg, |leg, cx| leg.handle_invite_response(cx, response, in_transaction));
+    }
+
+    /// By Call-ID and our tag.
+    fn leg_of_response(&self, response: &Response) -> Option<LegId> {
+        let tag = response.from().ok()?.tag()?.to_owned();
+        self.dialogs.get(&(response.call_id().ok()?.to_owned(), tag)).copied()
+    }
+
+    /// A final answer to an INVITE that nobody remembers, from a trunk: a process before this
+    /// one sent it, or it comes later than anybody waits. A 2xx gets ACK and BYE, a refusal ACK.
+    fn stray_invite_response(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        remote: SocketAddr,
+        response: &Response,
+    ) {
+        self.counters.stray_responses += 1;
+        if response.is_provisional()
+            || !self.is_trusted(remote)
+            || self.legs.len() >= self.config.max_legs
+        {
+            return;
+        }
+        let Some(link) =
+            self.locals.iter_mut().find(|known| known.id == local).map(|local| local.link(remote))
+        else {
+            return;
+        };
+        if !is_sent_by(response, link.advertised) {
+            return;
+        }
+        if response.is_success() {
+            self.counters.stray_answers += 1;
+            self.make_leg(now, |cx| Leg::orphan_answer(cx, link, response));
+        } else if let Some(ack) = ack_from_response(response) {
+            self.send(local, remote, ack.to_bytes());
+        }
+    }
+
+    fn is_trusted(&self, source: SocketAddr) -> bool {
+        super::config::is_trusted(&self.trusted, source.ip())
+    }
+
+    /// Whether the Request-URI names one of our sockets.
+    fn is_ours(&mut self, request: &Request) -> bool {
+        let Some(address) = request.uri.socket_addr() else { return false };
+        self.locals.iter_mut().any(|local| local.link(address).advertised == address)
+    }
+}
+
+impl Received<'_> {
+    fn to_tag(&self) -> Option<String> {
+        self.request.to().ok()?.tag().map(str::to_owned)
+    }
+}
+
+impl Merge {
+    fn of(request: &Request) -> Option<Self> {
+        Some(Self {
+            call_id: request.call_id().ok()?.to_owned(),
+            from_tag: request.from().ok()?.tag()?.to_owned(),
+            cseq: request.cseq().ok()?.seq,
+        })
+    }
+}
+
+/// Where the responses to a request go: to where it came from if it asks so (RFC 3581 §4), else to
+/// its address and the port of its Via (RFC 3261 §18.2.2). Never to an address that only its
+/// Via names: nobody is to be flooded in another's name.
+fn reply_to(via: &Via, remote: SocketAddr) -> SocketAddr {
+    if via.params.has("rport") || via.transport != Transport::Udp {
+        return remote;
+    }
+    SocketAddr::new(remote.ip(), via.port.unwrap_or(5060))
+}
+
+/// What a request asks for that is not built: extensions (420, §8.2.2.3), encodings and bodies
+/// (415, §8.2.3), other answers than ours (406).
+fn refusal_of(request: &Request) -> Option<Response> {
+    let required: Vec<&str> = request.headers.get_all(&HeaderName::REQUIRE).collect();
+    if !required.is_empty() {
+        let mut refusal = response(request, 420);
+        if let Ok(names) = HeaderValue::try_from(required.join(", ")) {
+            refusal.headers.push(HeaderName::UNSUPPORTED, names);
+        }
+        return Some(refusal);
+    }
+    let is_plain = |encoding: &str| encoding.eq_ignore_ascii_case("identity");
+    if !request.headers.get_all(&HeaderName::CONTENT_ENCODING).all(is_plain) {
+        let mut refusal = response(request, 415);
+        let identity = HeaderValue::from_static("identity");
+        refusal.headers.push(HeaderName::ACCEPT_ENCODING, identity);
+        return Some(refusal);
+    }
+    let is_offer = matches!(request.method, Method::Invite | Method::Update);
+    if is_offer && !is_offer_understood(request) {
+        return Some(response(request, 415));
+    }
+    let takes_sdp = |range: &str| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"].iter().any(|r| range.eq_ignore_ascii_case(r))
+    };
+    let mut accepted = request.headers.get_all(&HeaderName::ACCEPT).peekable();
+    if is_offer && accepted.peek().is_some() && !accepted.any(takes_sdp) {
+        return Some(response(request, 406));
+    }
+    None
+}
+
+/// Max-Forwards is used up: we are to be its last hop, or nobody (§16.3).
+fn is_out_of_hops(request: &Request) -> bool {
+    request.headers.get(&HeaderName::MAX_FORWARDS).is_some_and(|hops| hops.trim() == "0")
+}
+
+fn incoming_call(request: &Request, remote: SocketAddr) -> Option<IncomingCall> {
+    let text = |name: &HeaderName| request.headers.get(name).map(str::to_owned);
+    Some(IncomingCall {
+        request_uri: request.uri.clone(),
+        from: request.from().ok()?,
+        to: request.to().ok()?,
+        call_id: request.call_id().ok()?.to_owned(),
+        body: (!request.body.is_empty()).then(|| Body {
+            content_type: request.content_type().unwrap_or("application/sdp").to_owned(),
+            bytes: request.body.clone(),
+        }),
+        remote,
+        asserted_identity: text(&HeaderName::P_ASSERTED_IDENTITY),
+        user_agent: text(&HeaderName::USER_AGENT),
+    })
+}
+
+/// Whether the Via says that a request with it was sent by this address (§18.1.2).
+fn is_sent_by(response: &Response, advertised: SocketAddr) -> bool {
+    response.via().is_ok_and(|via| {
+        via.host.ip() == Some(advertised.ip()) && via.port.unwrap_or(5060) == advertised.port()
+    })
+}
+
+/// The ACK of a refusal whose INVITE is forgotten: its Request-URI was the To's, or its far end
+/// finds it by the branch alone.
+fn ack_from_response(response: &Response) -> Option<Request> {
+    let mut invite = Request::new(Method::Invite, response.to().ok()?.uri);
+    for name in
+        [HeaderName::VIA, HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID, HeaderName::CSEQ]
+    {
+        let value = HeaderValue::try_from(response.headers.get(&name)?).ok()?;
+        invite.headers.push(name, value);
+    }
+    Some(crate::transaction::ack_for_failure(&invite, response))
+}

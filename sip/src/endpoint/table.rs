@@ -1,0 +1,227 @@
+//! The transactions of an endpoint: found by key, named by a number that is never used again.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::config::{LocalId, OptionsId};
+use crate::invite::{LegId, Purpose};
+use crate::message::{Request, Response};
+use crate::transaction::{
+    Action, ClientInvite, ClientNonInvite, Outcome, ServerInvite, ServerNonInvite,
+};
+
+/// Transactions by key.
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    ids: HashMap<K, u64>,
+    entries: HashMap<u64, (K, V)>,
+    next_id: u64,
+}
+
+impl<K: Clone + Eq + Hash, V> Table<K, V> {
+    pub(super) fn new() -> Self {
+        Self { ids: HashMap::new(), entries: HashMap::new(), next_id: 0 }
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.ids.insert(key.clone(), id);
+        self.entries.insert(id, (key, value));
+        id
+    }
+
+    pub(super) fn find(&self, key: &K) -> Option<u64> {
+        self.ids.get(key).copied()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&V> {
+        self.entries.get(&id).map(|(_, value)| value)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut V> {
+        self.entries.get_mut(&id).map(|(_, value)| value)
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<V> {
+        let (key, value) = self.entries.remove(&id)?;
+        if self.ids.get(&key) == Some(&id) {
+            self.ids.remove(&key);
+        }
+        Some(value)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = (u64, &V)> {
+        self.entries.iter().map(|(id, (_, value))| (*id, value))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// From which socket to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) local: LocalId,
+    pub(super) remote: SocketAddr,
+}
+
+/// A request of ours.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) machine: ClientMachine,
+    pub(super) user: ClientUser,
+    pub(super) path: Path,
+}
+
+/// Who waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientUser {
+    /// The leg whose INVITE it is.
+    Invite(LegId),
+    /// A leg.
+    Leg(LegId, Purpose),
+    /// [`options`](super::Endpoint::options).
+    Options(OptionsId),
+}
+
+impl ClientUser {
+    pub(super) fn leg(self) -> Option<LegId> {
+        match self {
+            Self::Invite(leg) | Self::Leg(leg, _) => Some(leg),
+            Self::Options(_) => None,
+        }
+    }
+}
+
+/// Either client machine.
+#[derive(Debug)]
+pub(super) enum ClientMachine {
+    Invite(ClientInvite),
+    Other(ClientNonInvite),
+}
+
+impl ClientMachine {
+    pub(super) fn handle_response(
+        &mut self,
+        now: Instant,
+        response: Response,
+        out: &mut Vec<Action>,
+    ) -> Outcome {
+        match self {
+            Self::Invite(machine) => machine.handle_response(now, response, out),
+            Self::Other(machine) => machine.handle_response(now, response, out),
+        }
+    }
+
+    pub(super) fn handle_transport_error(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Outcome {
+        match self {
+            Self::Invite(machine) => machine.handle_transport_error(now, out),
+            Self::Other(machine) => machine.handle_transport_error(now, out),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match self {
+            Self::Invite(machine) => machine.handle_timeout(now, out),
+            Self::Other(machine) => machine.handle_timeout(now, out),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Invite(machine) => machine.poll_timeout(),
+            Self::Other(machine) => machine.poll_timeout(),
+        }
+    }
+}
+
+/// A request of the far end.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) machine: ServerMachine,
+    pub(super) leg: LegId,
+    /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
+    pub(super) path: Path,
+    /// Where it came from: its repetitions come from nowhere else.
+    pub(super) source: IpAddr,
+    /// Under which it is known as a first request that may come merged.
+    pub(super) merge: Option<Merge>,
+}
+
+/// What is the same in all copies of one request that a forking proxy made (RFC 3261 §8.2.2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Merge {
+    pub(super) call_id: String,
+    pub(super) from_tag: String,
+    pub(super) cseq: u32,
+}
+
+/// Either server machine.
+#[derive(Debug)]
+pub(super) enum ServerMachine {
+    Invite(ServerInvite),
+    Other(ServerNonInvite),
+}
+
+impl ServerMachine {
+    /// The request came again, or an ACK came to an INVITE.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+        out: &mut Vec<Action>,
+    ) -> Outcome {
+        match self {
+            Self::Invite(machine) if request.method == crate::message::Method::Ack => {
+                machine.handle_ack(now, request, out)
+            }
+            Self::Invite(machine) => machine.handle_request(now, out),
+            Self::Other(machine) => machine.handle_request(now, out),
+        }
+    }
+
+    pub(super) fn respond(
+        &mut self,
+        now: Instant,
+        response: &Response,
+        out: &mut Vec<Action>,
+    ) -> Outcome {
+        match self {
+            Self::Invite(machine) => machine.respond(now, response, out),
+            Self::Other(machine) => machine.respond(now, response, out),
+        }
+    }
+
+    pub(super) fn handle_transport_error(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Outcome {
+        match self {
+            Self::Invite(machine) => machine.handle_transport_error(now, out),
+            Self::Other(machine) => machine.handle_transport_error(now, out),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        match self {
+            Self::Invite(machine) => machine.handle_timeout(now, out),
+            Self::Other(machine) => machine.handle_timeout(now, out),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Invite(machine) => machine.poll_timeout(),
+            Self::Other(machine) => machine.poll_timeout(),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The caller's INVITE until its final answer, wanted ([`Calling`]) or not ([`Abandoned`]).
+
+use std::time::Instant;
+
+use super::answered::{Answered, Leaving};
+use super::respond::{body_of, check_in_dialog};
+use super::{
+    Common, Context, Effect, Ended, Failure, Handled, Ignored, LegEvent, Over, Purpose, State, q850,
+};
+use crate::dialog::{Dialog, DialogState};
+use crate::limits::MAX_EARLY_DIALOGS;
+use crate::message::{HeaderValue, Method, Request, Response};
+use crate::options::response;
+use crate::transaction::{self, ServerKey};
+
+/// The INVITE is out and its answer is wanted.
+#[derive(Debug)]
+pub(super) struct Calling {
+    invite: Request,
+    /// A provisional came: CANCEL is allowed (RFC 3261 §9.1).
+    is_provisional: bool,
+    is_tried: bool,
+    /// One for each To tag seen in a provisional (§12.1).
+    pub(super) early: Vec<Dialog>,
+}
+
+impl Calling {
+    pub(super) fn new(invite: Request) -> Self {
+        Self { invite, is_provisional: false, is_tried: false, early: Vec::new() }
+    }
+
+    /// §13.2.2.1.
+    pub(super) fn provisional(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        response: Response,
+    ) -> (State, Handled) {
+        self.is_provisional = true;
+        if response.status == 100 {
+            if !self.is_tried {
+                self.is_tried = true;
+                cx.tell(LegEvent::Trying);
+            }
+        } else {
+            self.learn_early_dialog(common, &response);
+            cx.tell(LegEvent::Provisional {
+                status: response.status,
+                reason: response.reason.clone(),
+                body: body_of(&response.headers, &response.body),
+            });
+        }
+        (State::Calling(self), Ok(()))
+    }
+
+    fn learn_early_dialog(&mut self, common: &Common, response: &Response) {
+        let Some(dialog) = Dialog::of_caller(response) else { return };
+        let is_new = !dialog.remote_tag().is_empty()
+            && dialog.local_tag() == common.local_tag
+            && self.early.iter().all(|known| known.remote_tag() != dialog.remote_tag());
+        if is_new && self.early.len() < MAX_EARLY_DIALOGS {
+            self.early.push(dialog);
+        }
+    }
+
+    /// §13.2.2.4: the first 2xx is the answer; its dialog's route set and target are computed
+    /// anew from it.
+    pub(super) fn success(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &mut Common,
+        mut dialog: Dialog,
+        answer: &Response,
+    ) -> (State, Handled) {
+        if let Some(early) = self.early.iter().find(|e| e.remote_tag() == dialog.remote_tag()) {
+            dialog.continue_from(early);
+        }
+        self.early.clear();
+        common.ack_success(cx, &dialog);
+        let state = DialogState {
+            dialog: dialog.clone(),
+            remote: common.link.remote,
+            transport: common.link.transport,
+        };
+        cx.tell(LegEvent::Answered {
+            body: body_of(&answer.headers, &answer.body),
+            dialog: Box::new(state),
+        });
+        (State::Answered(Box::new(Answered::by_callee(cx, dialog))), Ok(()))
+    }
+
+    pub(super) fn failure(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        refusal: Response,
+        in_transaction: bool,
+    ) -> (State, Handled) {
+        refused(cx, common, self.invite, &refusal, in_transaction, true)
+    }
+
+    /// Timer B, or the transport failed. A branch that timed out lives on: what it answers late
+    /// must not ring or talk to nobody.
+    pub(super) fn no_answer(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        failure: Failure,
+    ) -> (State, Handled) {
+        cx.tell(LegEvent::NoAnswer(failure.clone()));
+        let state = match failure {
+            Failure::Timeout => {
+                State::Abandoned(Box::new(Abandoned::new(cx, self.invite, None, true)))
+            }
+            Failure::Transport(_) => State::Over(Over::absorbing(cx, Some(self.invite))),
+        };
+        (state, Ok(()))
+    }
+
+    /// §9.1: no CANCEL before a provisional.
+    pub(super) fn hang_up(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        reason: Option<HeaderValue>,
+    ) -> State {
+        self.abandon(cx, common, reason, false)
+    }
+
+    fn abandon(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        reason: Option<HeaderValue>,
+        is_told: bool,
+    ) -> State {
+        let mut abandoned = Abandoned::new(cx, self.invite, reason, is_told);
+        if self.is_provisional {
+            abandoned.cancel(cx, common);
+        }
+        State::Abandoned(Box::new(abandoned))
+    }
+
+    /// A request in an early dialog.
+    pub(super) fn request(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        key: ServerKey,
+        request: &Request,
+    ) -> (State, Handled) {
+        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        let dialog = self.early.iter_mut().find(|d| tag.as_deref() == Some(d.remote_tag()));
+        let Some(dialog) = dialog else {
+            if request.method == Method::Bye {
+                // Its 200 may still be on its way; the BYE will come again after it.
+                return (State::Calling(self), Err(Ignored("BYE before its dialog")));
+            }
+            cx.respond(key, response(request, 481));
+            return (State::Calling(self), Ok(()));
+        };
+        if let Err(refusal) = check_in_dialog(dialog, request) {
+            cx.respond(key, refusal);
+            return (State::Calling(self), Ok(()));
+        }
+        match request.method {
+            Method::Bye => {
+                cx.respond(key, response(request, 200));
+                cx.tell(LegEvent::Ended(Ended::Far { q850: q850(&request.headers) }));
+                return (self.abandon(cx, common, None, true), Ok(()));
+            }
+            // Our offer has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2).
+            Method::Invite => cx.respond(key, response(request, 491)),
+            Method::Update if !request.body.is_empty() => {
+                cx.respond(key, response(request, 491));
+            }
+            Method::Update => cx.refresh(key, &common.link, dialog, request),
+            Method::Info => cx.take_info(key, request),
+            _ => cx.respond_to_other(key, request),
+        }
+        (State::Calling(self), Ok(()))
+    }
+}
+
+/// The INVITE is out and nobody wants its answer: after a hang-up, or after timer B.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    invite: Request,
+    reason: Option<HeaderValue>,
+    is_cancelled: bool,
+    /// The owner knows how the INVITE ended.
+    is_told: bool,
+    /// 64 × T1 after the hang-up, timer B or the CANCEL (RFC 3261 §9.1).
+    pub(super) until: Instant,
+}
+
+impl Abandoned {
+    pub(super) fn new(
+        cx: &Context<'_>,
+        invite: Request,
+        reason: Option<HeaderValue>,
+        is_told: bool,
+    ) -> Self {
+        let until = cx.now + cx.timers.transaction_timeout();
+        Self { invite, reason, is_cancelled: false, is_told, until }
+    }
+
+    /// §9.1: CANCEL goes where the INVITE went.
+    pub(super) fn cancel(&mut self, cx: &mut Context<'_>, common: &Common) {
+        self.is_cancelled = true;
+        self.until = cx.now + cx.timers.transaction_timeout();
+        cx.out.push(Effect::Transact {
+            request: transaction::cancel(&self.invite, self.reason.clone()),
+            remote: common.link.remote,
+            purpose: Purpose::Cancel,
+        });
+    }
+
+    /// The provisional that CANCEL waited for.
+    pub(super) fn provisional(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+    ) -> (State, Handled) {
+        if !self.is_cancelled {
+            self.cancel(cx, common);
+        }
+        (State::Abandoned(self), Ok(()))
+    }
+
+    /// A 2xx that crossed our CANCEL, or came after timer B: ACK and BYE (§9.1, §15).
+    pub(super) fn success(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &mut Common,
+        dialog: Dialog,
+    ) -> (State, Handled) {
+        common.ack_success(cx, &dialog);
+        let until = cx.now + cx.timers.transaction_timeout();
+        (
+            State::Leaving(Box::new(Leaving::enter(
+                cx,
+                common,
+                dialog,
+                self.reason.as_ref(),
+                until,
+            ))),
+            Ok(()),
+        )
+    }
+
+    pub(super) fn failure(
+        self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        refusal: Response,
+        in_transaction: bool,
+    ) -> (State, Handled) {
+        refused(cx, common, self.invite, &refusal, in_transaction, !self.is_told)
+    }
+
+    /// The transaction is gone: its branch is still listened to.
+    pub(super) fn no_answer(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        failure: Failure,
+    ) -> (State, Handled) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            cx.tell(LegEvent::NoAnswer(failure.clone()));
+        }
+        let state = match failure {
+            Failure::Timeout => State::Abandoned(self),
+            Failure::Transport(_) => State::Over(Over::absorbing(cx, Some(self.invite))),
+        };
+        (state, Ok(()))
+    }
+
+    /// Nothing came in time (§9.1: the transaction is considered cancelled).
+    pub(super) fn expire(self: Box<Self>, cx: &mut Context<'_>) -> State {
+        if !self.is_told {
+            cx.tell(LegEvent::NoAnswer(Failure::Timeout));
+        }
+        cx.out.push(Effect::DropInvite);
+        State::Over(Over { until: cx.now, invite: None })
+    }
+}
+
+/// A final answer that is no 2xx: §13.2.2.2, §13.2.2.3.
+fn refused(
+    cx: &mut Context<'_>,
+    common: &Common,
+    invite: Request,
+    refusal: &Response,
+    in_transaction: bool,
+    is_news: bool,
+) -> (State, Handled) {
+    if !in_transaction {
+        common.ack_failure(cx, &invite, refusal);
+    }
+    if is_news {
+        let contacts = refusal.contacts().unwrap_or_default();
+        cx.tell(LegEvent::Refused {
+            status: refusal.status,
+            reason: refusal.reason.clone(),
+            q850: q850(&refusal.headers),
+            retry_after: refusal.headers.retry_after(),
+            contacts: contacts.into_iter().map(|contact| contact.uri).collect(),
+        });
+    }
+    (State::Over(Over::absorbing(cx, Some(invite))), Ok(()))
+}

@@ -1,0 +1,136 @@
+//! What a leg may use while it handles an input, and what it wants done.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+
+use super::event::LegEvent;
+use super::spec::branch;
+use crate::endpoint::LocalId;
+use crate::message::{
+    HeaderName, HeaderValue, Headers, NameAddr, Request, Response, Transport, Uri, Via,
+};
+use crate::timer::TimerConfig;
+use crate::transaction::ServerKey;
+
+/// What a leg wants done, in order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Tell the owner.
+    Event(LegEvent),
+    /// Start the INVITE client transaction.
+    Invite { request: Request, timer_b: Duration },
+    /// Start a non-INVITE client transaction; its end comes back with `purpose`.
+    Transact { request: Request, remote: SocketAddr, purpose: Purpose },
+    /// Send outside of any transaction: the ACK of a 2xx.
+    Send { request: Request, remote: SocketAddr },
+    /// Answer a request by its server transaction.
+    Respond { key: ServerKey, response: Response },
+    /// The INVITE client transaction has no more use: whatever comes is answered by the leg.
+    DropInvite,
+}
+
+/// Why a request of ours was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To take back an INVITE.
+    Cancel,
+    /// To end the leg.
+    Bye,
+    /// To end a dialog that nobody wants: a fork, or an answer after a hang-up.
+    StrayBye,
+    /// To carry a digit.
+    Info,
+}
+
+/// What a leg may use while it handles an input.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) timers: &'a TimerConfig,
+    pub(crate) rng: &'a mut StdRng,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    pub(crate) fn tell(&mut self, event: LegEvent) {
+        self.out.push(Effect::Event(event));
+    }
+}
+
+/// Between which addresses a leg's messages go.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) local: LocalId,
+    pub(crate) transport: Transport,
+    /// Where the far end was reached last.
+    pub(crate) remote: SocketAddr,
+    /// What our Via and Contact carry.
+    pub(crate) advertised: SocketAddr,
+}
+
+impl Link {
+    /// Completes a request of ours: Via with `rport` (RFC 3581 §3) first, then Max-Forwards.
+    pub(crate) fn stamp(&self, request: &mut Request, branch: &str) {
+        request.headers.prepend(HeaderName::MAX_FORWARDS, MAX_FORWARDS);
+        request.headers.prepend(HeaderName::VIA, self.via(branch));
+    }
+
+    /// As [`stamp`](Self::stamp), with a new branch.
+    pub(crate) fn stamp_new(&self, request: &mut Request, cx: &mut Context<'_>) {
+        let branch = branch(cx.rng);
+        self.stamp(request, &branch);
+    }
+
+    fn via(&self, branch: &str) -> Via {
+        let (host, port) = (self.advertised.ip().into(), Some(self.advertised.port()));
+        Via::new(self.transport, host, port, branch)
+    }
+
+    /// Our Contact: where the far end's requests in this dialog go.
+    pub(crate) fn contact(&self, headers: &mut Headers) {
+        let uri = Uri::at(None, self.advertised);
+        headers.push(HeaderName::CONTACT, NameAddr::from(uri));
+    }
+
+    /// Where a request with this next hop goes. A literal address is taken as it is, unless it is
+    /// a private one behind a public far end (a NAT): then, and for names, the far end is
+    /// answered where it was reached (symmetric signalling).
+    pub(crate) fn resolve(&self, next_hop: &Uri) -> SocketAddr {
+        let Some(literal) = next_hop.socket_addr() else { return self.remote };
+        let unreachable = is_private(literal.ip()) && !is_private(self.remote.ip());
+        if unreachable || literal.is_ipv4() != self.remote.is_ipv4() {
+            return self.remote;
+        }
+        literal
+    }
+}
+
+/// Max-Forwards of a new request (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u32 = 70;
+
+/// Not reachable from the public network (RFC 1918, 4193, 6598, loopback, link-local, none).
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.to_bits() >> 22 == 0x191 // 100.64.0.0/10, shared by carriers
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+        }
+    }
+}
+
+/// A Reason header of a call that is ended by us (RFC 3326).
+pub(crate) fn push_reason(headers: &mut Headers, reason: Option<&HeaderValue>) {
+    if let Some(reason) = reason {
+        headers.push(HeaderName::REASON, reason.clone());
+    }
+}

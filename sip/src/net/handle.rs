@@ -1,0 +1,231 @@
+//! The handle by which the rest of the program uses the SIP stack.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::driver::{self, Command};
+use crate::endpoint::{Counters, EndpointConfig, InviteError, Network, OptionsSpec, Stats};
+use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
+use crate::limits::{MAX_COMMANDS, MAX_INCOMING};
+use crate::message::HeaderValue;
+
+/// How the stack is started.
+#[derive(Clone, Debug)]
+pub struct SipConfig {
+    /// The protocol's part.
+    pub endpoint: EndpointConfig,
+    /// UDP addresses to listen on; port 0 takes a free one.
+    pub udp: Vec<SocketAddr>,
+    /// The address that Via and Contact carry, before a NAT; by default that of the socket or,
+    /// where it listens on all, that of the route.
+    pub public_address: Option<IpAddr>,
+    /// Differentiated services code point, 0–63; CS3 is 24.
+    pub dscp: u8,
+    /// From where requests are taken outside of dialogs.
+    pub trusted: Vec<Network>,
+}
+
+impl Default for SipConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: EndpointConfig::default(),
+            udp: vec![([0, 0, 0, 0], 5060).into()],
+            public_address: None,
+            dscp: 24,
+            trusted: Vec::new(),
+        }
+    }
+}
+
+/// The stack could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (UDP): {error}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The stack has been shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the SIP stack is shut down")]
+pub struct Gone;
+
+/// A call or an OPTIONS could not be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// By the endpoint's reasons.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
+    /// The stack has been shut down.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+/// A call that came in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its leg.
+    pub leg: LegId,
+    /// Who calls whom.
+    pub call: IncomingCall,
+    /// The leg's events. Whoever drops it hangs up.
+    pub events: mpsc::Receiver<LegEvent>,
+}
+
+/// The running stack; cheap to clone. When the last handle is dropped, it stops.
+///
+/// Every leg's events go to a bounded channel of its owner. Ladder rows are left out while it is
+/// full; other events wait, and an owner that lets too many wait, or drops its receiver, loses
+/// the leg: it is hung up.
+#[derive(Clone)]
+pub struct Sip {
+    commands: mpsc::Sender<Command>,
+    local_addrs: std::sync::Arc<[SocketAddr]>,
+}
+
+impl fmt::Debug for Sip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sip").field("local_addrs", &self.local_addrs).finish_non_exhaustive()
+    }
+}
+
+impl Sip {
+    /// Binds the sockets and starts the task, in the current tokio runtime. Calls that come in
+    /// are given out by the receiver; where nobody takes them they are refused with 503.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on.
+    pub fn start(config: SipConfig) -> Result<(Self, mpsc::Receiver<Incoming>), StartError> {
+        let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
+        let (incoming, incoming_queue) = mpsc::channel(MAX_INCOMING);
+        let local_addrs = driver::start(config, command_queue, incoming)?.into();
+        Ok((Self { commands, local_addrs }, incoming_queue))
+    }
+
+    /// Sends an INVITE; its events go to `events`.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub async fn invite(
+        &self,
+        spec: InviteSpec,
+        events: mpsc::Sender<LegEvent>,
+    ) -> Result<LegId, PlaceError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Invite { spec: Box::new(spec), events, reply }).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// See [`Endpoint::hang_up`](crate::endpoint::Endpoint::hang_up).
+    ///
+    /// # Errors
+    /// If the stack is shut down, as with all that follow.
+    pub async fn hang_up(&self, leg: LegId, reason: Option<HeaderValue>) -> Result<(), Gone> {
+        self.command(Command::HangUp(leg, reason)).await
+    }
+
+    /// See [`Endpoint::ring`](crate::endpoint::Endpoint::ring).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn ring(&self, leg: LegId, body: Option<Body>) -> Result<(), Gone> {
+        self.command(Command::Ring(leg, body)).await
+    }
+
+    /// See [`Endpoint::accept`](crate::endpoint::Endpoint::accept).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn accept(&self, leg: LegId, body: Body) -> Result<(), Gone> {
+        self.command(Command::Accept(leg, body)).await
+    }
+
+    /// See [`Endpoint::reject`](crate::endpoint::Endpoint::reject).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn reject(&self, leg: LegId, status: u16) -> Result<(), Gone> {
+        self.command(Command::Reject(leg, status)).await
+    }
+
+    /// See [`Endpoint::answer_offer`](crate::endpoint::Endpoint::answer_offer).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn answer_offer(&self, leg: LegId, answer: Result<Body, u16>) -> Result<(), Gone> {
+        self.command(Command::AnswerOffer(leg, answer)).await
+    }
+
+    /// See [`Endpoint::info`](crate::endpoint::Endpoint::info).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn info(&self, leg: LegId, body: Body) -> Result<(), Gone> {
+        self.command(Command::Info(leg, body)).await
+    }
+
+    /// Sends OPTIONS and waits for the status of its answer.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub async fn options(&self, spec: OptionsSpec) -> Result<Result<u16, Failure>, PlaceError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Options { spec: Box::new(spec), reply }).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Ends a leg of an earlier process. Returns once CANCEL or BYE is sent; the stack sees to
+    /// the rest.
+    ///
+    /// # Errors
+    /// If nothing can be sent there.
+    pub async fn end_orphan(&self, orphan: Orphan) -> Result<LegId, PlaceError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::EndOrphan { orphan: Box::new(orphan), reply }).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// See [`Endpoint::set_trusted`](crate::endpoint::Endpoint::set_trusted).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn set_trusted(&self, networks: Vec<Network>) -> Result<(), Gone> {
+        self.command(Command::SetTrusted(networks)).await
+    }
+
+    /// What was counted, and what lives.
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn counters(&self) -> Result<(Counters, Stats), Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Counters(reply)).await?;
+        answer.await.map(|both| *both).map_err(|_| Gone)
+    }
+
+    /// The bound addresses, in the order of the configuration.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Stops the task and closes the sockets; legs that live are left as they are: hang up first.
+    /// Returns once the sockets are closed.
+    pub async fn shutdown(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.command(Command::Shutdown(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+}
