@@ -13,8 +13,8 @@ pub const RATE: u32 = 8_000;
 /// The rates that can be brought to 8 kHz.
 pub const RATES: std::ops::RangeInclusive<u32> = 1_000..=192_000;
 
-/// The filter's length as a part of a second: longer is steeper. 1/20 s loses 0.1 dB at 3.8 kHz and
-/// has taken everything above 4 kHz down by more than 60 dB.
+/// The filter's length as a part of a second: longer is steeper. With 1/20 s a tone loses 0.15 dB at
+/// 3.8 kHz, and of one above 4 kHz nothing is left in 16 bits (measured from 16, 44.1 and 48 kHz).
 const FILTERS_PER_SECOND: u32 = 20;
 
 /// Brings one file's samples to 8 kHz and 16 bits: `push` as they come, then `finish`.

@@ -35,11 +35,12 @@ pub struct Negotiation {
     /// The `o=` version of the last body, and that body after its `o=` line.
     version: u64,
     last: Option<String>,
-    /// The formats of our open offer; stays until the peer offers, since a 183 and the 200 after it
+    /// Whether our own offer was the last; stays after its answer, since a 183 and the 200 after it
     /// both answer.
-    offered: Option<Vec<Format>>,
+    is_offering: bool,
     agreed: Option<Agreed>,
-    /// What each payload type has meant so far; it never means something else (RFC 3264 §8.3.2).
+    /// What each payload type has meant so far, in our offers and in what we took of theirs; it
+    /// never means something else (RFC 3264 §8.3.2).
     bound: Vec<Format>,
     layout: Layout,
 }
@@ -63,7 +64,7 @@ impl Negotiation {
             session_id: session_id >> 1,
             version: 1,
             last: None,
-            offered: None,
+            is_offering: false,
             agreed: None,
             bound: Vec::new(),
             layout: Layout { lines: vec![None], profile },
@@ -83,7 +84,8 @@ impl Negotiation {
         let clock = codecs.first().map_or(8_000, |(_, codec)| codec.clock());
         let event = self.capabilities.telephone_event.then(|| self.event_format(clock));
         let audio = codecs.iter().map(|&(pt, codec)| Format::Audio(pt, codec));
-        let offered = audio.chain(event.map(Format::Event)).collect();
+        let offered: Vec<_> = audio.chain(event.map(Format::Event)).collect();
+        self.bind(&offered);
         let body = self.write(&Audio {
             profile: self.layout.profile,
             codecs: &codecs,
@@ -91,7 +93,7 @@ impl Negotiation {
             ptime_ms: self.capabilities.ptime_ms,
             direction: Direction::SendRecv,
         });
-        self.offered = Some(offered);
+        self.is_offering = true;
         body
     }
 
@@ -101,14 +103,13 @@ impl Negotiation {
     /// # Errors
     /// When it cannot be read or takes nothing of ours; what was agreed before still holds.
     pub fn handle_answer(&mut self, body: &[u8]) -> Result<Agreed, SdpError> {
-        let Some(offered) = &self.offered else {
+        if !self.is_offering {
             return self.agreed.ok_or(SdpError::NotOffered);
-        };
+        }
         let text = String::from_utf8_lossy(body);
         let description = parse::parse(&text)?;
         let stream = self.pick_stream(&description)?;
-        let offered = offered.clone();
-        self.bind(offered.into_iter().chain(stream.formats.iter().copied()));
+        self.bind(&stream.formats);
         let agreed = self.settle(&stream);
         self.agreed = Some(agreed);
         Ok(agreed)
@@ -124,7 +125,7 @@ impl Negotiation {
         let text = String::from_utf8_lossy(body);
         let description = parse::parse(&text)?;
         let stream = self.pick_stream(&description)?;
-        self.bind(stream.formats.iter().copied());
+        self.bind(&stream.formats);
         let agreed = self.settle(&stream);
         let (index, profile) = (stream.index, stream.profile);
         let lines = description.media.iter().enumerate();
@@ -139,7 +140,7 @@ impl Negotiation {
             ptime_ms: agreed.ptime_ms,
             direction: agreed.direction,
         });
-        self.offered = None;
+        self.is_offering = false;
         self.agreed = Some(agreed);
         Ok((answer, agreed))
     }
@@ -197,8 +198,8 @@ impl Negotiation {
         capable && bound.all(|known| known.pt() != format.pt() || *known == format)
     }
 
-    fn bind(&mut self, formats: impl Iterator<Item = Format>) {
-        for format in formats {
+    fn bind(&mut self, formats: &[Format]) {
+        for &format in formats {
             // At most one entry a payload type, so at most 128.
             if !self.bound.iter().any(|known| known.pt() == format.pt()) {
                 self.bound.push(format);
@@ -316,7 +317,7 @@ fn packet_length(ours: u8, ptime: Option<u32>, maxptime: Option<u32>) -> u8 {
     let known = |wanted: u32| PTIMES_MS.into_iter().find(|ms| u32::from(*ms) == wanted);
     let wanted = ptime.and_then(known).unwrap_or(ours);
     let [shortest, ..] = PTIMES_MS;
-    let Some(max) = maxptime.filter(|max| *max < u32::from(wanted)) else {
+    let Some(max) = maxptime.filter(|max| (1..u32::from(wanted)).contains(max)) else {
         return wanted;
     };
     let fitting = PTIMES_MS.into_iter().rev().find(|ms| u32::from(*ms) <= max);

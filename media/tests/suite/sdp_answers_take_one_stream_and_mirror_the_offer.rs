@@ -170,6 +170,7 @@ fn the_packet_length_is_the_peers_where_we_can_and_never_over_its_maximum() {
         (&["a=ptime:40", "a=maxptime:30"], 30),
         (&["a=maxptime:10"], 10),
         (&["a=maxptime:5"], 10),
+        (&["a=maxptime:0"], 20),
     ] {
         let offer = body(&[&["m=audio 4000 RTP/AVP 0"][..], attributes].concat());
         let (answer, agreed) = callee().handle_offer(&offer).unwrap();

@@ -105,6 +105,17 @@ fn an_answer_repeated_after_the_peers_own_offer_changes_nothing() {
 }
 
 #[test]
+fn an_answer_cannot_give_an_offered_number_another_meaning() {
+    let mut caller = caller();
+    caller.offer();
+    let agreed = caller
+        .handle_answer(&body(&["m=audio 4000 RTP/AVP 101 8", "a=rtpmap:101 PCMU/8000"]))
+        .unwrap();
+    assert_eq!((agreed.send, agreed.send_pt), (Codec::Pcma, 8));
+    assert_eq!(agreed.codec(101), None);
+}
+
+#[test]
 fn an_answer_that_takes_nothing_is_an_error() {
     let mut caller = caller();
     assert_eq!(caller.handle_answer(b""), Err(SdpError::NotOffered));
