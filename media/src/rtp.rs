@@ -112,7 +112,7 @@ impl SequenceExtension {
     }
 }
 
-/// Timestamps without wrap: each is taken as the nearest to the one remembered last.
+/// Timestamps without wrap: each is taken as the nearest to the newest that is remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct TimestampExtension(i64);
 
@@ -127,9 +127,9 @@ impl TimestampExtension {
         self.0 + i64::from(timestamp.wrapping_sub(self.0 as u32) as i32)
     }
 
-    /// Remembers an extended timestamp as the newest.
+    /// Remembers an extended timestamp where it is the newest.
     pub fn remember(&mut self, extended: i64) {
-        self.0 = extended;
+        self.0 = self.0.max(extended);
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::amd;
+pub use crate::dtmf::event::MAX_QUEUED as MAX_QUEUED_DIGITS;
 use crate::dtmf::{DigitMethod, Digits};
 use crate::quality::Quality;
 use crate::record;
@@ -12,10 +13,6 @@ use crate::sdp::Agreed;
 /// Playbacks that may wait behind the one that plays. A playback more is refused at once, as a
 /// [`MediaEvent::PlaybackFinished`] with nothing played.
 pub const MAX_QUEUED_PLAYBACKS: usize = 32;
-
-/// Digit strings that may wait behind the one that is being sent; more are refused at once, as a
-/// [`MediaEvent::DigitsSent`] that was not completed.
-pub const MAX_QUEUED_DIGITS: usize = 8;
 
 /// Shortest and longest tone or gap of a digit that is sent, in ms.
 pub const DIGIT_MS: std::ops::RangeInclusive<u16> = 40..=1000;
@@ -49,7 +46,8 @@ pub enum Command {
     },
     /// Ends one playback, playing or queued; `None` ends all of them.
     StopPlayback(Option<PlaybackId>),
-    /// Sends digits as telephone-events. Playback waits meanwhile.
+    /// Sends digits as telephone-events, after those under way, [`MAX_QUEUED_DIGITS`] strings in
+    /// all. Playback waits meanwhile.
     SendDigits {
         /// The digits.
         digits: Digits,
