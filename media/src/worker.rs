@@ -12,9 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: it keeps the time of the slots")]
 
 use std::io;
-use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -22,27 +20,22 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 use slab::Slab;
 
-use crate::engine::Place;
-use crate::net::{MAX_DATAGRAM, Poller, Socket, raise_priority};
-use crate::session::{Channel, Command, MediaEvent, Session, TickOutput};
+use crate::net::{MAX_DATAGRAM, Poller, raise_priority};
+use crate::session::{Command, TickOutput};
 use crate::wheel::{self, SLOT, Wheel};
 
+mod call;
 pub(crate) mod counters;
 pub(crate) mod events;
 
+pub(crate) use call::{Call, CallState};
+
+use call::{NOWHERE, socket_of};
 use counters::{Counters, bump};
-use events::Events;
 
 /// Messages that wait for one worker. They are taken every 2 ms: more than this means that the
 /// worker stands still, and who sends is told.
 pub(crate) const MESSAGES: usize = 2048;
-
-/// Datagrams taken from one socket in one slot when the slot before had some too; else one. A call
-/// sends one in 20 ms, and a flood of 4 000 a second must not make the others wait.
-const BURST: usize = 8;
-
-/// Turns that a session gets to say goodbye after it was told to close.
-const CLOSING_TURNS: u32 = 50;
 
 /// Slots in the window of the load signal: one second.
 const LOAD_WINDOW: u64 = 500;
@@ -59,36 +52,6 @@ pub(crate) enum Message {
     /// Makes the call's next turn panic.
     #[cfg(test)]
     Panic(Arc<CallState>),
-}
-
-/// What the control side and the worker both know of a call.
-#[derive(Debug)]
-pub(crate) struct CallState {
-    /// Where the worker keeps it; [`NOWHERE`] before it has come.
-    key: AtomicU32,
-    closing: AtomicBool,
-    gone: AtomicBool,
-}
-
-/// No key of a call.
-const NOWHERE: u32 = u32::MAX;
-
-impl Default for CallState {
-    fn default() -> Self {
-        Self { key: AtomicU32::new(NOWHERE), closing: false.into(), gone: false.into() }
-    }
-}
-
-impl CallState {
-    /// The call must end, also where no message can tell so.
-    pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-    }
-
-    /// The worker has let the call go.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
 }
 
 /// The control side's end of one worker.
@@ -138,71 +101,6 @@ impl Link {
         // A futex call only if the worker is parked.
         if let Some(thread) = self.thread.get() {
             thread.unpark();
-        }
-    }
-}
-
-/// A call as its worker has it.
-pub(crate) struct Call {
-    session: Session,
-    /// By [`Channel`].
-    sockets: [Socket; 2],
-    /// The source that the session had latched when we looked last.
-    followed: Option<SocketAddr>,
-    /// The source to which the RTP socket is connected.
-    connected: Option<SocketAddr>,
-    /// By channel, the last slot in which something was received.
-    received_in: [u64; 2],
-    events: Events,
-    state: Arc<CallState>,
-    pub(crate) place: Place,
-    /// The slot of its next turn.
-    due: u64,
-    closing_turns: u32,
-    told_to_close: bool,
-    /// Takes no part any more; cleared away at the end of the slot.
-    over: bool,
-    #[cfg(test)]
-    panics: bool,
-}
-
-impl Call {
-    /// A call on its way to a worker; `sockets` are RTP and RTCP.
-    pub(crate) fn new(
-        session: Session,
-        sockets: [Socket; 2],
-        events: Events,
-        state: Arc<CallState>,
-        place: Place,
-    ) -> Self {
-        Self {
-            session,
-            sockets,
-            followed: None,
-            connected: None,
-            received_in: [0; 2],
-            events,
-            state,
-            place,
-            due: 0,
-            closing_turns: 0,
-            told_to_close: false,
-            over: false,
-            #[cfg(test)]
-            panics: false,
-        }
-    }
-
-    /// Its way to the task, and the rest to be dropped.
-    pub(crate) fn dismantle(self) -> (Events, impl Sized) {
-        (self.events, (self.session, self.sockets))
-    }
-
-    fn socket(&self, channel: Channel) -> &Socket {
-        let [rtp, rtcp] = &self.sockets;
-        match channel {
-            Channel::Rtp => rtp,
-            Channel::Rtcp => rtcp,
         }
     }
 }
@@ -305,7 +203,7 @@ impl Worker {
             match message {
                 Message::Open(call) => self.open(call, slot),
                 Message::Command(state, command) => {
-                    self.act(&state, |call| call.session.handle_command(now, command));
+                    self.act(&state, |call| call.handle_command(now, command));
                 }
                 Message::Close(state) => {
                     self.act(&state, |call| call.tell_to_close(now));
@@ -327,13 +225,9 @@ impl Worker {
         self.wheel.insert(key as u64, due);
         bump(&self.link.counters.calls, 1);
         let Some(call) = self.calls.get_mut(key) else { return };
-        for (channel, socket) in call.sockets.iter().enumerate() {
-            if let Err(error) = self.poller.add(socket, token(key, channel)) {
-                let reason = format!("its socket cannot be watched: {error}");
-                call.fail(&self.link.counters, reason);
-                self.over.push(key);
-                return;
-            }
+        if let Err(error) = call.watch(&self.poller, key) {
+            call.fail(&self.link.counters, format!("its sockets cannot be watched: {error}"));
+            self.over.push(key);
         }
     }
 
@@ -362,12 +256,11 @@ impl Worker {
         }
         for at in 0..self.tokens.len() {
             let Some(&token) = self.tokens.get(at) else { break };
-            let (key, channel) =
-                (token >> 1, if token & 1 == 0 { Channel::Rtp } else { Channel::Rtcp });
-            let Some(call) = self.calls.get_mut(key as usize) else { continue };
+            let (key, channel) = socket_of(token);
+            let Some(call) = self.calls.get_mut(key) else { continue };
             let (counters, buffer) = (&self.link.counters, self.buffer.as_mut_slice());
             if call.guarded(counters, |call| call.read(now, slot, channel, buffer, counters)) {
-                self.over.push(key as usize);
+                self.over.push(key);
             }
         }
     }
@@ -382,15 +275,14 @@ impl Worker {
             let Some(call) = self.calls.get_mut(key as usize) else { continue };
             let (counters, output) = (&self.link.counters, &mut self.output);
             let ended = call.guarded(counters, |call| call.turn(now, output, counters));
-            let period = wheel::period_slots(call.session.interval().as_millis() as u32);
-            let (next, skipped) = wheel::next_turn(call.due, period, slot);
-            call.due = next;
-            bump(&counters.skipped, skipped);
             if ended {
                 self.over.push(key as usize);
-            } else {
-                self.wheel.insert(key, next);
+                continue;
             }
+            let (next, skipped) = wheel::next_turn(call.due, call.period(), slot);
+            call.due = next;
+            bump(&counters.skipped, skipped);
+            self.wheel.insert(key, next);
         }
     }
 
@@ -414,10 +306,8 @@ impl Worker {
     fn clear_away(&mut self) {
         while let Some(key) = self.over.pop() {
             let Some(call) = self.calls.try_remove(key) else { continue };
-            for socket in &call.sockets {
-                self.poller.remove(socket);
-            }
-            call.state.gone.store(true, Ordering::Release);
+            call.unwatch(&self.poller);
+            call.state.let_go();
             let calls = &self.link.counters.calls;
             calls.store(calls.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
             self.wheel.remove(key as u64, call.due);
@@ -456,106 +346,4 @@ impl Worker {
         // It sees that this end of the graves is gone.
         janitor.unpark();
     }
-}
-
-impl Call {
-    /// Does `what`, passes the events on, and tells whether the call is over: its session has
-    /// closed, or has panicked and is never asked again.
-    fn guarded(&mut self, counters: &Counters, what: impl FnOnce(&mut Self)) -> bool {
-        if self.over {
-            return true;
-        }
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            what(self);
-            while let Some(event) = self.session.poll_event() {
-                bump(&counters.events_dropped, self.events.push(event));
-            }
-            self.over |= self.session.is_closed();
-        }));
-        if done.is_err() {
-            bump(&counters.panics, 1);
-            self.fail(counters, "a panic in its media".to_owned());
-        }
-        self.over
-    }
-
-    fn fail(&mut self, counters: &Counters, reason: String) {
-        self.over = true;
-        bump(&counters.events_dropped, self.events.push(MediaEvent::Failed { reason }));
-    }
-
-    fn tell_to_close(&mut self, now: Instant) {
-        if !self.told_to_close {
-            self.told_to_close = true;
-            self.session.handle_command(now, Command::Close);
-        }
-    }
-
-    fn read(
-        &mut self,
-        now: Instant,
-        slot: u64,
-        channel: Channel,
-        buffer: &mut [u8],
-        counters: &Counters,
-    ) {
-        let index = channel as usize;
-        let before = self.received_in.get_mut(index).map_or(0, |at| std::mem::replace(at, slot));
-        let most = if before + 1 == slot { BURST } else { 1 };
-        for _ in 0..most {
-            // With the source also where connected: what a stranger had sent before is still there.
-            let Ok((length, from)) = self.socket(channel).receive(buffer) else { return };
-            bump(&counters.received, 1);
-            let Some(datagram) = buffer.get(..length) else { return };
-            match channel {
-                Channel::Rtp => self.session.handle_packet(now, from, datagram),
-                Channel::Rtcp => self.session.handle_rtcp(now, from, datagram),
-            }
-            self.follow_source();
-        }
-    }
-
-    /// Connects the RTP socket to the source once that is certain, so that the kernel drops
-    /// strangers; an SDP that opens the question again disconnects it.
-    fn follow_source(&mut self) {
-        let latched = self.session.latched();
-        if latched == self.followed {
-            return;
-        }
-        self.followed = latched;
-        let socket = self.socket(Channel::Rtp);
-        let done = match latched {
-            Some(source) => socket.connect(source),
-            None => socket.disconnect(),
-        };
-        // If it cannot be connected the session alone drops strangers.
-        self.connected = latched.filter(|_| done.is_ok());
-    }
-
-    fn turn(&mut self, now: Instant, output: &mut TickOutput, counters: &Counters) {
-        #[cfg(test)]
-        assert!(!self.panics, "asked for by a test");
-        if self.state.closing.load(Ordering::Acquire) {
-            self.tell_to_close(now);
-            self.closing_turns += 1;
-            self.over |= self.closing_turns > CLOSING_TURNS;
-        }
-        self.events.flush();
-        self.follow_source();
-        output.clear();
-        self.session.tick(now, output);
-        for packet in output.packets() {
-            let connected = packet.channel == Channel::Rtp && self.connected == Some(packet.to);
-            match self.socket(packet.channel).send(packet.to, connected, packet.data) {
-                Ok(_) => bump(&counters.sent, 1),
-                Err(_) => bump(&counters.send_errors, 1),
-            }
-        }
-    }
-}
-
-/// Names a socket to the poller. A slab key is used again only after its sockets have been taken
-/// off the poller, at the end of a slot: no token outlives its call.
-fn token(key: usize, channel: usize) -> u64 {
-    (key as u64) << 1 | channel as u64
 }
