@@ -177,7 +177,11 @@ impl Worker {
             while self.messages.is_empty() && !self.link.stopping.load(Ordering::Acquire) {
                 std::thread::park();
             }
-            return Instant::now();
+            // The slots slept through are nobody's.
+            let now = Instant::now();
+            self.due.clear();
+            self.wheel.take_due(self.slot(now), &mut self.due);
+            return now;
         }
         let begins = self.begin_of(self.wheel.next_slot());
         let now = Instant::now();
