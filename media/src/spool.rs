@@ -70,8 +70,9 @@ impl Disk for LocalDisk {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         // The umask may have taken the owner's own rights away.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        // Tells a repair from another process that this file is being written.
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        // Tells a repair from another process that this file is being written; where the file
+        // system knows no locks it must do without.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Box::new(file))
     }
 }
@@ -260,7 +261,9 @@ impl Writer {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let made = self.disk.create(&recording.path).map_err(hound::Error::IoError);
+        let created = self.disk.create(&recording.path);
+        let exists = created.is_ok();
+        let made = created.map_err(hound::Error::IoError);
         match made.and_then(|file| WavWriter::new(file, spec)) {
             Ok(mut writer) => {
                 // The sizes in the header of an empty recording are true as well.
@@ -275,6 +278,10 @@ impl Writer {
                 }
             }
             Err(error) => {
+                if exists {
+                    // No room for as much as a header.
+                    let _ = fs::remove_file(&recording.path);
+                }
                 self.stats.partial.fetch_add(1, Ordering::Relaxed);
                 let channels = recording.drain.channels().count();
                 let partial = Some(format!("the file could not be made: {error}"));

@@ -351,3 +351,6 @@ impl Worker {
         janitor.unpark();
     }
 }
+
+#[cfg(test)]
+mod tests;

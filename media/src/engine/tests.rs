@@ -23,6 +23,13 @@ fn events(receiver: &mut mpsc::Receiver<MediaEvent>) -> Vec<MediaEvent> {
 }
 
 #[test]
+fn the_control_side_can_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Engine>();
+    shared::<MediaCall>();
+}
+
+#[test]
 fn what_is_not_built_or_makes_no_sense_is_refused_by_name() {
     let dense = EngineConfig { calls_per_port: 8, ..config(21000..=21009) };
     let error = Engine::start(dense).unwrap_err().to_string();
