@@ -326,7 +326,9 @@ impl Endpoint {
             return;
         }
         match leg {
-            Some(leg) if is_invite => self.late_invite_response(now, leg, response, false),
+            Some(leg) if is_invite && self.is_answered_by(leg, &response) => {
+                self.late_invite_response(now, leg, response, false);
+            }
             None if is_invite => self.stray_invite_response(now, local, remote, &response),
             _ => self.counters.stray_responses += 1,
         }
@@ -341,6 +343,10 @@ impl Endpoint {
     ) {
         let _ = self
             .input(now, leg, |leg, cx| leg.handle_invite_response(cx, response, in_transaction));
+    }
+
+    fn is_answered_by(&self, leg: LegId, response: &Response) -> bool {
+        self.legs.get(&leg).is_some_and(|entry| entry.leg.is_answered_by(response))
     }
 
     /// By Call-ID and our tag.

@@ -137,10 +137,18 @@ impl Answered {
         }
         match request.method {
             Method::Bye => return (self.bye(cx, key, request), Ok(())),
+            // The owner has hung up and waits for the ACK: a new INVITE proves as well that our
+            // 2xx came.
+            Method::Invite if self.hang_up.is_some() => {
+                cx.respond(key, response(request, 487));
+                let reason = self.hang_up.take().flatten();
+                return (self.leave(cx, common, reason.as_ref()), Ok(()));
+            }
             Method::Invite => self.offer(cx, key, request),
             Method::Update if request.body.is_empty() => {
                 cx.refresh(key, &common.link, &mut self.dialog, request);
             }
+            Method::Update if self.hang_up.is_some() => cx.respond(key, response(request, 491)),
             Method::Update => self.offer(cx, key, request),
             Method::Info => cx.take_info(key, request),
             _ => cx.respond_to_other(key, request),

@@ -44,8 +44,9 @@ pub(crate) use self::effect::{Context, Effect, Link, Purpose};
 pub(crate) use self::spec::token;
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
+use crate::error::FieldError;
 use crate::limits::MAX_ACKS;
-use crate::message::{HeaderValue, Host, Method, Request, Response};
+use crate::message::{HeaderValue, Host, Method, Request, Response, Via};
 use crate::options::response;
 use crate::reason::q850;
 use crate::transaction::ServerKey;
@@ -65,10 +66,22 @@ pub(crate) struct Common {
     pub(crate) local_tag: String,
     pub(crate) link: Link,
     peers: Vec<Network>,
+    invite: OurInvite,
     /// The ACKs of 2xx that were sent, to be sent again (RFC 3261 §13.2.2.4).
     acks: Vec<Ack>,
     /// [`LegEvent::Closed`] was told.
     pub(crate) is_closed: bool,
+}
+
+/// By what the responses to the INVITE that made a leg are known (RFC 3261 §17.1.3).
+#[derive(Debug)]
+enum OurInvite {
+    /// By the branch it was sent with.
+    Branch(String),
+    /// An earlier process sent it; its branch is forgotten.
+    Forgotten,
+    /// The far end sent it: there are no responses.
+    Theirs,
 }
 
 #[derive(Debug)]
@@ -125,7 +138,8 @@ impl Leg {
         link: Link,
         request: Request,
     ) -> Self {
-        let common = Common::new(&spec.identity.call_id, &spec.identity.from_tag, link)
+        let Identity { call_id, from_tag, .. } = &spec.identity;
+        let common = Common::new(call_id, from_tag, link, OurInvite::of(request.via()))
             .with_peers(spec.peers.clone());
         cx.out.push(Effect::Invite { request: request.clone(), timer_b: spec.no_answer_timeout });
         Self { common, state: State::Calling(Box::new(Calling::new(request))) }
@@ -136,7 +150,7 @@ impl Leg {
     pub(crate) fn orphan_early(cx: &mut Context<'_>, link: Link, invite: Request) -> Self {
         let call_id = invite.call_id().unwrap_or_default().to_owned();
         let tag = invite.from().ok().and_then(|f| f.tag().map(str::to_owned)).unwrap_or_default();
-        let common = Common::new(&call_id, &tag, link);
+        let common = Common::new(&call_id, &tag, link, OurInvite::of(invite.via()));
         let mut abandoned = Abandoned::new(cx, invite, None, true);
         abandoned.cancel(cx, &common);
         Self { common, state: State::Abandoned(Box::new(abandoned)) }
@@ -144,7 +158,8 @@ impl Leg {
 
     /// A dialog that an earlier process had: BYE.
     pub(crate) fn orphan_confirmed(cx: &mut Context<'_>, link: Link, dialog: Dialog) -> Self {
-        let common = Common::new(dialog.call_id(), dialog.local_tag(), link);
+        let (call_id, tag) = (dialog.call_id(), dialog.local_tag());
+        let common = Common::new(call_id, tag, link, OurInvite::Forgotten);
         let until = cx.now + cx.timers.transaction_timeout();
         let leaving = Leaving::enter(cx, &common, dialog, None, until);
         Self { common, state: State::Leaving(Box::new(leaving)) }
@@ -157,7 +172,8 @@ impl Leg {
         answer: &Response,
     ) -> Option<Self> {
         let dialog = Dialog::of_caller(answer)?;
-        let mut common = Common::new(dialog.call_id(), dialog.local_tag(), link);
+        let invite = OurInvite::of(answer.via());
+        let mut common = Common::new(dialog.call_id(), dialog.local_tag(), link, invite);
         let until = cx.now + cx.timers.transaction_timeout();
         let state = State::Over(Over { until, invite: None });
         common.is_closed = true; // nobody asked for it
@@ -175,9 +191,22 @@ impl Leg {
         cseq: u32,
     ) -> Option<Self> {
         let dialog = Dialog::of_callee(&request, local_tag, cseq)?;
-        let common = Common::new(dialog.call_id(), local_tag, link).with_peers(peers);
+        let common =
+            Common::new(dialog.call_id(), local_tag, link, OurInvite::Theirs).with_peers(peers);
         let ringing = Ringing::new(key, request, dialog);
         Some(Self { common, state: State::Ringing(Box::new(ringing)) })
+    }
+
+    /// Whether a response is to the INVITE that made this leg: another with our tag answers a
+    /// request that we have not sent.
+    pub(crate) fn is_answered_by(&self, response: &Response) -> bool {
+        match &self.common.invite {
+            OurInvite::Branch(branch) => {
+                response.via().is_ok_and(|via| via.branch() == Some(branch.as_str()))
+            }
+            OurInvite::Forgotten => true,
+            OurInvite::Theirs => false,
+        }
     }
 
     /// Whether a request in this leg's dialogs may come from `source`.
@@ -423,13 +452,21 @@ impl Leg {
     }
 }
 
+impl OurInvite {
+    fn of(via: Result<Via, FieldError>) -> Self {
+        let branch = via.ok().and_then(|via| via.branch().map(str::to_owned));
+        branch.map_or(Self::Forgotten, Self::Branch)
+    }
+}
+
 impl Common {
-    fn new(call_id: &str, local_tag: &str, link: Link) -> Self {
+    fn new(call_id: &str, local_tag: &str, link: Link, invite: OurInvite) -> Self {
         Self {
             call_id: call_id.to_owned(),
             local_tag: local_tag.to_owned(),
             link,
             peers: Vec::new(),
+            invite,
             acks: Vec::new(),
             is_closed: false,
         }

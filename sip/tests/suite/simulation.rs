@@ -1,0 +1,510 @@
+//! Two endpoints on a virtual clock, with a network between them that loses, doubles, delays and
+//! so reorders; everything from one seed.
+//!
+//! It knows how to pass datagrams and time, and keeps an [`Account`] of what each leg's owner was
+//! told, in which it checks what must hold always. It refuses to know what the owners do: that is
+//! the tests'. Start at [`Simulation`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kaphila_sip::endpoint::{
+    Advertised, Endpoint, EndpointConfig, Event, LocalId, Network, OptionsId, OptionsSpec, Stats,
+};
+use kaphila_sip::invite::{Body, Ended, Failure, Identity, InviteSpec, LegEvent, LegId};
+use kaphila_sip::message::Transport;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// The socket of either endpoint.
+const LOCAL: LocalId = LocalId(0);
+
+/// Somebody else.
+pub(crate) const STRANGER: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), 5060);
+
+/// Datagrams remembered to be replayed and changed.
+const HISTORY: usize = 64;
+
+/// What the network does to each datagram.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// Chance to be lost.
+    pub(crate) loss: f64,
+    /// Chance to come twice, each with its own delay.
+    pub(crate) duplication: f64,
+    /// Shortest and longest delay; the spread is what reorders.
+    pub(crate) delay: (Duration, Duration),
+}
+
+/// One of the two endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(crate) fn address(self) -> SocketAddr {
+        match self {
+            Self::A => SocketAddr::from(([192, 0, 2, 1], 5060)),
+            Self::B => SocketAddr::from(([192, 0, 2, 2], 5060)),
+        }
+    }
+}
+
+/// What the owner of a leg was told and has done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) call_id: String,
+    pub(crate) is_caller: bool,
+    // Told.
+    pub(crate) answered: bool,
+    pub(crate) refused: Option<u16>,
+    pub(crate) no_answer: Option<Failure>,
+    pub(crate) confirmed: bool,
+    pub(crate) cancelled: bool,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) closed_at: Option<Instant>,
+    pub(crate) offers: u32,
+    // Done.
+    pub(crate) accepted_at: Option<Instant>,
+    pub(crate) rejected: bool,
+    pub(crate) hung_up_at: Option<Instant>,
+}
+
+impl Account {
+    /// Books an event; panics if it must not come now.
+    fn book(&mut self, now: Instant, event: &LegEvent) {
+        assert!(self.closed_at.is_none(), "{event:?} after Closed: {self:?}");
+        match event {
+            LegEvent::Answered { .. } => {
+                assert!(self.is_caller && !self.has_final(), "second final answer: {self:?}");
+                assert!(self.hung_up_at.is_none(), "answered after a hang-up: {self:?}");
+                self.answered = true;
+            }
+            LegEvent::Refused { status, .. } => {
+                assert!(self.is_caller && !self.has_final(), "second final answer: {self:?}");
+                self.refused = Some(*status);
+            }
+            LegEvent::NoAnswer(failure) => {
+                assert!(self.is_caller && !self.has_final(), "second final answer: {self:?}");
+                self.no_answer = Some(failure.clone());
+            }
+            LegEvent::Confirmed => {
+                assert!(self.accepted_at.is_some() && !self.confirmed, "{self:?}");
+                self.confirmed = true;
+            }
+            LegEvent::Cancelled { .. } => {
+                assert!(!self.is_caller && self.accepted_at.is_none(), "{self:?}");
+                self.cancelled = true;
+            }
+            LegEvent::Ended(ended) => {
+                assert!(self.ended.is_none(), "ended twice: {self:?}");
+                self.ended = Some(ended.clone());
+            }
+            LegEvent::Offer { .. } => self.offers += 1,
+            LegEvent::Closed => {
+                assert!(self.has_end(), "closed without an end: {self:?}");
+                self.closed_at = Some(now);
+            }
+            LegEvent::Trying
+            | LegEvent::Provisional { .. }
+            | LegEvent::OfferAnswered { .. }
+            | LegEvent::Info { .. }
+            | LegEvent::Ladder(_) => {}
+        }
+    }
+
+    fn has_final(&self) -> bool {
+        self.answered || self.refused.is_some() || self.no_answer.is_some()
+    }
+
+    /// The owner knows why the leg is over.
+    fn has_end(&self) -> bool {
+        let never_began = self.refused.is_some() || self.no_answer.is_some() || self.cancelled;
+        never_began || self.rejected || self.hung_up_at.is_some() || self.ended.is_some()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed_at.is_none()
+    }
+}
+
+/// One endpoint and its owner's books.
+pub(crate) struct Party {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) legs: BTreeMap<LegId, Account>,
+    /// By Call-ID.
+    pub(crate) by_call: HashMap<String, LegId>,
+    /// Calls that came in and were not looked at.
+    pub(crate) incoming: VecDeque<LegId>,
+    /// Offers that were not answered.
+    pub(crate) offers: VecDeque<LegId>,
+    /// OPTIONS that wait for their answer.
+    pub(crate) options: Vec<OptionsId>,
+}
+
+/// A datagram on its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Packet {
+    at: Instant,
+    number: u64,
+    to: Side,
+    from: SocketAddr,
+    data: Bytes,
+}
+
+/// A datagram that once was on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    pub(crate) to: Side,
+    pub(crate) data: Bytes,
+}
+
+/// Two endpoints, their owners' books, the network and the clock.
+pub(crate) struct Simulation {
+    pub(crate) now: Instant,
+    pub(crate) rng: StdRng,
+    pub(crate) link: Link,
+    pub(crate) history: VecDeque<Past>,
+    /// Steps that were made: datagrams delivered and wake-ups.
+    pub(crate) steps: u64,
+    parties: [Party; 2],
+    in_flight: BinaryHeap<Reverse<Packet>>,
+    sent: u64,
+    /// `KAPHILA_SIP_TRACE` is set: each message and event is printed.
+    trace: bool,
+    started: Instant,
+    /// Octets from and to the stranger.
+    foreign: (usize, usize),
+}
+
+impl Simulation {
+    pub(crate) fn new(seed: u64, link: Link) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let parties = Side::BOTH.map(|side| Party::new(side, rng.random()));
+        let now = origin();
+        Self {
+            now,
+            rng,
+            link,
+            history: VecDeque::new(),
+            steps: 0,
+            parties,
+            in_flight: BinaryHeap::new(),
+            sent: 0,
+            trace: std::env::var("KAPHILA_SIP_TRACE").is_ok(),
+            started: now,
+            foreign: (0, 0),
+        }
+    }
+
+    pub(crate) fn party(&mut self, side: Side) -> &mut Party {
+        match side {
+            Side::A => &mut self.parties[0],
+            Side::B => &mut self.parties[1],
+        }
+    }
+
+    /// Places a call to the other side.
+    pub(crate) fn invite(&mut self, side: Side, no_answer_timeout: Duration) -> LegId {
+        let identity = Identity::generate(&mut self.rng);
+        let call_id = identity.call_id.clone();
+        let spec = InviteSpec {
+            identity,
+            request_uri: "sip:00123@192.0.2.9".parse().unwrap(),
+            from: "<sip:1000@example.com>".parse().unwrap(),
+            to: "<sip:00123@192.0.2.9>".parse().unwrap(),
+            remote: side.other().address(),
+            transport: Transport::Udp,
+            headers: Vec::new(),
+            body: Some(sdp()),
+            no_answer_timeout,
+            peers: Vec::new(),
+        };
+        let now = self.now;
+        let leg = self.party(side).endpoint.invite(now, spec).unwrap();
+        let account = Account { call_id, is_caller: true, ..Account::default() };
+        self.party(side).enter(leg, account);
+        self.drain(side);
+        leg
+    }
+
+    pub(crate) fn ring(&mut self, side: Side, leg: LegId, body: Option<Body>) {
+        let now = self.now;
+        self.party(side).endpoint.ring(now, leg, body);
+        self.drain(side);
+    }
+
+    pub(crate) fn accept(&mut self, side: Side, leg: LegId) {
+        let now = self.now;
+        let party = self.party(side);
+        let account = party.account(leg);
+        if account.is_callee_undecided() {
+            account.accepted_at = Some(now);
+        }
+        party.endpoint.accept(now, leg, sdp());
+        self.drain(side);
+    }
+
+    pub(crate) fn reject(&mut self, side: Side, leg: LegId, status: u16) {
+        let now = self.now;
+        let party = self.party(side);
+        let account = party.account(leg);
+        if account.is_callee_undecided() {
+            account.rejected = true;
+        }
+        party.endpoint.reject(now, leg, status);
+        self.drain(side);
+    }
+
+    pub(crate) fn hang_up(&mut self, side: Side, leg: LegId) {
+        let now = self.now;
+        let party = self.party(side);
+        let account = party.account(leg);
+        if account.is_open() && account.ended.is_none() {
+            account.hung_up_at.get_or_insert(now);
+        }
+        party.endpoint.hang_up(now, leg, None);
+        self.drain(side);
+    }
+
+    pub(crate) fn answer_offer(&mut self, side: Side, leg: LegId, answer: Result<Body, u16>) {
+        let now = self.now;
+        self.party(side).endpoint.answer_offer(now, leg, answer);
+        self.drain(side);
+    }
+
+    pub(crate) fn info(&mut self, side: Side, leg: LegId) {
+        let now = self.now;
+        let content_type = "application/dtmf-relay".to_owned();
+        let body =
+            Body { content_type, bytes: Bytes::from_static(b"Signal=5\r\nDuration=160\r\n") };
+        self.party(side).endpoint.info(now, leg, body);
+        self.drain(side);
+    }
+
+    pub(crate) fn options(&mut self, side: Side) {
+        let now = self.now;
+        let spec = OptionsSpec {
+            uri: "sip:192.0.2.9".parse().unwrap(),
+            from: "<sip:1000@example.com>".parse().unwrap(),
+            remote: side.other().address(),
+            transport: Transport::Udp,
+            timeout: Duration::from_secs(4),
+        };
+        let id = self.party(side).endpoint.options(now, spec).unwrap();
+        self.party(side).options.push(id);
+        self.drain(side);
+    }
+
+    pub(crate) fn transport_error(&mut self, side: Side) {
+        let now = self.now;
+        let remote = side.other().address();
+        self.party(side).endpoint.handle_transport_error(now, remote, "port unreachable");
+        self.drain(side);
+    }
+
+    /// A datagram from outside of the simulation, now.
+    pub(crate) fn deliver(&mut self, to: Side, from: SocketAddr, data: &[u8]) {
+        if from == STRANGER {
+            self.foreign.0 += data.len();
+        }
+        let now = self.now;
+        self.trace(to, || format!("from {from}, made up\n{}", text(data)));
+        self.party(to).endpoint.handle_datagram(now, LOCAL, from, data);
+        self.drain(to);
+    }
+
+    /// The time of the next event, if anything is to come.
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        let arrival = self.in_flight.peek().map(|Reverse(packet)| packet.at);
+        let wake_ups = self.parties.iter().filter_map(|party| party.endpoint.poll_timeout());
+        arrival.into_iter().chain(wake_ups).min()
+    }
+
+    /// Lets everything happen up to and with `until`, which is then the time.
+    pub(crate) fn run_until(&mut self, until: Instant) {
+        while let Some(at) = self.next_event().filter(|at| *at <= until) {
+            self.step(at);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// One event: what is due at `at`.
+    pub(crate) fn step(&mut self, at: Instant) {
+        self.steps += 1;
+        self.now = self.now.max(at);
+        let now = self.now;
+        if let Some(Reverse(packet)) = self.in_flight.peek()
+            && packet.at <= now
+        {
+            let Some(Reverse(packet)) = self.in_flight.pop() else { return };
+            self.trace(packet.to, || format!("from {}\n{}", packet.from, text(&packet.data)));
+            self.party(packet.to).endpoint.handle_datagram(now, LOCAL, packet.from, &packet.data);
+            return self.drain(packet.to);
+        }
+        for side in Side::BOTH {
+            let endpoint = &mut self.party(side).endpoint;
+            if endpoint.poll_timeout().is_some_and(|due| due <= now) {
+                endpoint.handle_timeout(now);
+                let next = endpoint.poll_timeout();
+                assert!(next.is_none_or(|next| next > now), "{side:?} is due again at once");
+                self.drain(side);
+            }
+        }
+    }
+
+    /// What lives in both endpoints.
+    pub(crate) fn stats(&self) -> [Stats; 2] {
+        [self.parties[0].endpoint.stats(), self.parties[1].endpoint.stats()]
+    }
+
+    /// Nothing on its way, no wake-up, nothing left in either endpoint.
+    pub(crate) fn assert_nothing_left(&mut self) {
+        assert_eq!(self.next_event(), None, "something is still to come");
+        assert_eq!(self.stats(), [Stats::default(), Stats::default()]);
+        for side in Side::BOTH {
+            let party = self.party(side);
+            assert!(party.options.is_empty(), "OPTIONS without a result");
+            for account in party.legs.values() {
+                assert!(!account.is_open(), "{side:?}: never closed: {account:?}");
+            }
+        }
+        assert!(self.foreign.1 <= self.foreign.0, "strangers got more than they sent");
+    }
+
+    /// Takes out what an endpoint has to say and to send.
+    fn drain(&mut self, side: Side) {
+        let now = self.now;
+        while let Some(event) = self.party(side).endpoint.poll_event() {
+            self.trace(side, || format!("{event:?}"));
+            self.party(side).book(now, event);
+        }
+        while let Some(transmit) = self.party(side).endpoint.poll_transmit() {
+            self.trace(side, || format!("to {}\n{}", transmit.remote, text(&transmit.data)));
+            if transmit.remote == side.other().address() {
+                self.launch(side, transmit.data);
+            } else if transmit.remote == STRANGER {
+                self.foreign.1 += transmit.data.len();
+            }
+        }
+    }
+
+    fn trace(&self, side: Side, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>10.3?} {side:?} {}", self.now - self.started, what());
+        }
+    }
+
+    fn launch(&mut self, from: Side, data: Bytes) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(Past { to: from.other(), data: data.clone() });
+        let copies = 1 + u32::from(self.rng.random_bool(self.link.duplication));
+        for _ in 0..copies {
+            if self.rng.random_bool(self.link.loss) {
+                continue;
+            }
+            let (least, most) = self.link.delay;
+            let delay = least + (most - least).mul_f64(self.rng.random::<f64>());
+            let (number, at) = (self.sent, self.now + delay);
+            self.sent += 1;
+            let packet =
+                Packet { at, number, to: from.other(), from: from.address(), data: data.clone() };
+            self.in_flight.push(Reverse(packet));
+        }
+    }
+}
+
+impl Party {
+    fn new(side: Side, seed: u64) -> Self {
+        let mut endpoint = Endpoint::new(EndpointConfig { seed, ..EndpointConfig::default() });
+        let address = side.address();
+        endpoint.add_local(LOCAL, Transport::Udp, address, Advertised::Fixed(address));
+        endpoint.set_trusted(vec![Network::from(side.other().address().ip())]);
+        Self {
+            endpoint,
+            legs: BTreeMap::new(),
+            by_call: HashMap::new(),
+            incoming: VecDeque::new(),
+            offers: VecDeque::new(),
+            options: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, leg: LegId, account: Account) {
+        self.by_call.insert(account.call_id.clone(), leg);
+        assert!(self.legs.insert(leg, account).is_none(), "{leg:?} was used before");
+    }
+
+    pub(crate) fn account(&mut self, leg: LegId) -> &mut Account {
+        self.legs.get_mut(&leg).unwrap()
+    }
+
+    fn book(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Incoming { leg, call } => {
+                self.enter(leg, Account { call_id: call.call_id, ..Account::default() });
+                self.incoming.push_back(leg);
+            }
+            Event::Leg(leg, event) => {
+                if let LegEvent::Offer { .. } = event {
+                    self.offers.push_back(leg);
+                }
+                self.account(leg).book(now, &event);
+            }
+            Event::Options { id, .. } => {
+                let at = self.options.iter().position(|other| *other == id);
+                self.options.swap_remove(at.expect("a second result"));
+            }
+        }
+    }
+}
+
+impl Account {
+    fn is_callee_undecided(&self) -> bool {
+        let decided = self.accepted_at.is_some() || self.rejected || self.hung_up_at.is_some();
+        !self.is_caller && self.is_open() && !decided
+    }
+}
+
+/// A session description, good enough for those who do not read it.
+pub(crate) fn sdp() -> Body {
+    Body::sdp(Bytes::from_static(
+        b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+          m=audio 9000 RTP/AVP 0\r\n",
+    ))
+}
+
+fn text(data: &[u8]) -> String {
+    String::from_utf8_lossy(data).into_owned()
+}
+
+/// Where the virtual clock begins.
+#[allow(clippy::disallowed_methods, reason = "an Instant can be had nowhere else")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+/// A number from the environment, or the one given.
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => default,
+    }
+}
