@@ -57,6 +57,7 @@ fn main() -> Result<()> {
     socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20)?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut calls = Vec::new();
+    let _ = prompt();
     let before = resident_kib()?;
     for n in 0..options.calls {
         calls.push(open(&engine, &options, n, socket.local_addr()?, folder.path())?);

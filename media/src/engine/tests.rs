@@ -73,7 +73,6 @@ fn ipv6_calls_have_ipv6_ports() {
 }
 
 #[test]
-#[ignore = "needs the session"]
 fn a_panic_in_one_call_ends_that_call_and_no_other() {
     let engine = Engine::start(EngineConfig { workers: 1, ..config(21040..=21049) }).unwrap();
     let (victim, mut victims_events) = engine.open(OpenOptions::default()).unwrap();
@@ -92,7 +91,6 @@ fn a_panic_in_one_call_ends_that_call_and_no_other() {
 }
 
 #[test]
-#[ignore = "needs the session"]
 fn shutdown_ends_every_call_with_its_last_event() {
     let engine = Engine::start(config(21050..=21069)).unwrap();
     let mut calls: Vec<_> = (0..10).map(|_| engine.open(OpenOptions::default()).unwrap()).collect();

@@ -71,3 +71,59 @@ impl Events {
 fn is_expendable(event: &MediaEvent) -> bool {
     matches!(event, MediaEvent::PlaybackStarted { .. } | MediaEvent::EarlyMedia)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{DigitMethod, PlaybackId};
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    fn digit(n: u32) -> MediaEvent {
+        MediaEvent::Digit { digit: '1', method: DigitMethod::Rfc4733, duration_ms: n }
+    }
+
+    fn take(receiver: &mut Receiver<MediaEvent>, events: &mut Events) -> Vec<MediaEvent> {
+        let mut all = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            all.push(event);
+            events.flush();
+        }
+        all
+    }
+
+    #[test]
+    fn a_slow_task_gets_every_digit_in_order() {
+        let (sender, mut receiver) = channel(2);
+        let mut events = Events::new(sender);
+        let digits: Vec<_> = (0..300).map(digit).collect();
+        let dropped: u64 = digits.iter().map(|event| events.push(event.clone())).sum();
+        assert!(!events.flush());
+        assert_eq!(dropped, 0);
+        assert_eq!(take(&mut receiver, &mut events), digits);
+        assert!(events.flush());
+    }
+
+    #[test]
+    fn only_what_can_be_done_without_is_dropped() {
+        let (sender, mut receiver) = channel(1);
+        let mut events = Events::new(sender);
+        let started = |n| MediaEvent::PlaybackStarted { id: PlaybackId(n) };
+        (0..OVERFLOW as u64).for_each(|n| assert_eq!(events.push(started(n)), 0));
+        let dropped: u64 = (0..100).map(|n| events.push(digit(n))).sum();
+        assert_eq!(dropped, 99);
+        let got = take(&mut receiver, &mut events);
+        let digits: Vec<_> = (0..100).map(digit).collect();
+        assert_eq!(got.len(), 1 + OVERFLOW);
+        assert_eq!(got[got.len() - 100..], digits);
+    }
+
+    #[test]
+    fn a_task_that_is_gone_keeps_nothing_alive() {
+        let (sender, receiver) = channel(1);
+        let mut events = Events::new(sender);
+        (0..5).for_each(|n| drop(events.push(digit(n))));
+        drop(receiver);
+        assert!(events.flush());
+        assert!(events.overflow.is_empty());
+    }
+}

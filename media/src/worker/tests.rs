@@ -116,7 +116,6 @@ impl Bench {
 }
 
 #[test]
-#[ignore = "needs the session"]
 fn nothing_is_allocated_for_a_packet() {
     let mut bench = Bench::new(20);
     let mut sequence = 0;
@@ -139,7 +138,6 @@ fn nothing_is_allocated_for_a_packet() {
 }
 
 #[test]
-#[ignore = "needs the session"]
 fn after_a_pause_no_call_sends_a_burst() {
     for pause in [Duration::from_millis(30), Duration::from_secs(2), Duration::from_secs(30)] {
         let mut bench = Bench::new(10);
@@ -156,7 +154,6 @@ fn after_a_pause_no_call_sends_a_burst() {
 }
 
 #[test]
-#[ignore = "needs the session"]
 fn a_closed_call_is_handed_to_the_janitor_and_its_key_used_again() {
     let mut bench = Bench::new(2);
     bench.turn();

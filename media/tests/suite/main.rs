@@ -22,4 +22,6 @@ mod seeds_of_the_fuzzers_never_panic;
 mod sound_files_of_every_kind_play_at_8_khz_mono;
 mod vendor_bodies_of_the_testkit_are_answered_as_expected;
 
+mod a_thousand_calls_leave_nothing_behind;
+mod an_answered_call_sends_without_a_pause_and_hears_its_peer;
 mod recordings_are_true_on_disk_whatever_the_disk_does;
