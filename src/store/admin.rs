@@ -10,6 +10,7 @@ impl Store {
     fn changed(&self) {
         self.inner.keys.clear();
         self.inner.trunks.clear();
+        self.inner.secrets.clear();
     }
 
     // --- Keys ---

@@ -47,6 +47,7 @@ struct Inner {
     node: i64,
     keys: Cache<String, Arc<Key>>,
     trunks: Cache<KeyId, Arc<KeyTrunks>>,
+    secrets: Cache<KeyId, Arc<Vec<String>>>,
     committed: Mutex<Option<Committed>>,
 }
 
@@ -102,6 +103,7 @@ impl Store {
             node: NODE,
             keys: Cache::default(),
             trunks: Cache::default(),
+            secrets: Cache::default(),
             committed: Mutex::new(Some(committed)),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -445,15 +447,22 @@ impl Store {
         self.write(ops::Marks { marks }).await
     }
 
-    /// The secrets that sign a key's webhooks, the present one first; none: no such key.
+    /// The secrets that sign a key's webhooks, the present one first; none: no such key. Up to
+    /// 1 s old.
     ///
     /// # Errors
     /// The database.
-    pub async fn webhook_secrets(
+    pub async fn signing_secrets(
         &self,
         key: KeyId,
         now: Millis,
-    ) -> Result<Vec<String>, StoreError> {
-        read!(self, sql, pool => sql::keys::webhook_secrets(pool, key, now))
+    ) -> Result<Arc<Vec<String>>, StoreError> {
+        if let Some(known) = self.inner.secrets.fresh(&key, now) {
+            return Ok(known);
+        }
+        let secrets = read!(self, sql, pool => sql::keys::webhook_secrets(pool, key, now))?;
+        let secrets = Arc::new(secrets);
+        self.inner.secrets.put(key, secrets.clone(), now);
+        Ok(secrets)
     }
 }

@@ -1,0 +1,118 @@
+//! Databases for the store's tests: SQLite in a folder of its own, and PostgreSQL (a schema of its
+//! own) where `KAPHILA_TEST_POSTGRES` names a server.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kaphila::store::{
+    Authenticated, CallStatus, Direction, Ended, Leg, Millis, NewCall, NewEvent, NewKey,
+    NewSecrets, Store, SyncMode,
+};
+use sqlx::Connection;
+
+/// A database that outlives its stores.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    _folder: tempfile::TempDir,
+}
+
+/// 2026-02-17T10:24:51Z, the time at which tests begin.
+pub(crate) const NOW: Millis = Millis(1_771_323_891_000);
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/kaphila.db", folder.path().display());
+        Self { url, _folder: folder }
+    }
+
+    async fn postgres(server: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let schema = format!("test_{}_{n}", std::process::id());
+        let mut conn = sqlx::PgConnection::connect(server).await.unwrap();
+        let create = format!("CREATE SCHEMA {schema}");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut conn).await.unwrap();
+        let sign = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{sign}options[search_path]={schema}");
+        Self { url, _folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Every database there is to test on.
+    pub(crate) async fn all() -> Vec<Self> {
+        static SKIPPED: AtomicU32 = AtomicU32::new(0);
+        let mut all = vec![Self::sqlite()];
+        match std::env::var("KAPHILA_TEST_POSTGRES") {
+            Ok(server) => all.push(Self::postgres(&server).await),
+            Err(_) => {
+                let n = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+                println!("skipped ({n}): PostgreSQL, KAPHILA_TEST_POSTGRES is not set");
+            }
+        }
+        all
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        Store::open(&self.url, SyncMode::Normal).await.unwrap()
+    }
+}
+
+/// A key with that many credits, authenticated.
+pub(crate) async fn key(store: &Store, credits: i64) -> (Authenticated, NewSecrets) {
+    let key = NewKey { name: "test".into(), credits, rate_limit: 1_000_000, trunks: vec![] };
+    let secrets = store.create_key(key, NOW).await.unwrap();
+    (store.authenticate(&secrets.key, NOW).await.unwrap().unwrap(), secrets)
+}
+
+/// A call to 14155550100 with events to `webhook_url`.
+pub(crate) fn call(webhook_url: Option<&str>) -> NewCall {
+    NewCall {
+        now: NOW,
+        direction: Direction::Outbound,
+        number: "14155550100".into(),
+        callee: "14155550100".into(),
+        caller_id: None,
+        webhook_url: webhook_url.map(str::to_owned),
+        metadata: None,
+        use_amd: false,
+        voice_name: None,
+        ring_timeout_ms: 30_000,
+        record: false,
+        trunk: None,
+        leg: Leg {
+            sip_call_id: "a1".into(),
+            from_tag: "f1".into(),
+            branch: "z9hG4bK1".into(),
+            cseq: 1,
+            remote: "127.0.0.1:5060".into(),
+            transport: "udp".into(),
+        },
+        idempotency: None,
+    }
+}
+
+pub(crate) fn event(sequence: i64, event: &str) -> NewEvent {
+    NewEvent {
+        sequence,
+        event: event.into(),
+        payload: format!("{{\"sequenceNumber\":{sequence}}}"),
+    }
+}
+
+/// The end of a call, `seconds` after [`NOW`].
+pub(crate) fn end(status: CallStatus, seconds: i64) -> Ended {
+    Ended {
+        at: NOW.plus(seconds * 1_000),
+        status,
+        end_reason: "normal_hangup".into(),
+        hangup_cause: "16".into(),
+        ended_by: "callee".into(),
+        answered_at: None,
+        duration_secs: 0,
+        sip_status: Some(200),
+        sip_reason: Some("OK".into()),
+        trunk: None,
+        amd: None,
+        attempts: None,
+        quality: None,
+    }
+}
