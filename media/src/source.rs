@@ -137,6 +137,18 @@ impl Source {
         }
     }
 
+    /// The one address from which packets would be taken at `now`: the latched source, or that of
+    /// the SDP as long as it does not fall silent. The kernel may drop all others meanwhile.
+    pub fn sole(&self, now: Instant) -> Option<SocketAddr> {
+        match self.state {
+            State::Latched(latched) => Some(latched),
+            State::Announced(last) if now.saturating_duration_since(last) < QUIET => {
+                self.peer.map(|p| p.expected)
+            }
+            State::Waiting | State::Announced(_) => None,
+        }
+    }
+
     /// Where RTCP goes, given the SDP's RTCP address: it follows the RTP where that moved.
     pub fn rtcp_destination(&self, sdp_rtcp: SocketAddr) -> Option<SocketAddr> {
         let peer = self.peer?;
@@ -273,6 +285,9 @@ mod tests {
         for i in 0..4 {
             assert_eq!(b.packet(1900 + i * 20, "203.0.113.9:5000", i as u16), Stranger);
         }
+        let sole = |ms| b.source.sole(b.start + Duration::from_millis(ms));
+        assert_eq!(sole(1999), Some(address("203.0.113.9:4000")));
+        assert_eq!(sole(2000), None);
         assert_eq!(b.packet(2000, "203.0.113.9:5000", 10), Probe);
         assert_eq!(b.packet(2020, "203.0.113.9:5000", 11), Probe);
         assert_eq!(b.packet(2040, "203.0.113.9:5000", 12), Ours);

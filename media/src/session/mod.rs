@@ -246,10 +246,10 @@ impl Session {
         self.events.poll()
     }
 
-    /// The one address from which packets may come until the next SDP, once that is certain: a
-    /// socket may be connected to it.
-    pub fn latched(&self) -> Option<SocketAddr> {
-        self.inbound.source.latched()
+    /// The one address from which packets are taken at `now`, if there is but one: a socket may be
+    /// connected to it as long as this says so.
+    pub fn sole_source(&self, now: Instant) -> Option<SocketAddr> {
+        self.inbound.source.sole(now)
     }
 
     /// Where our packets go; `None` before the first SDP.

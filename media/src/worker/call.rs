@@ -65,7 +65,7 @@ pub(crate) struct Call {
     session: Session,
     /// By [`Channel`].
     sockets: [Socket; 2],
-    /// The source that the session had latched when we looked last.
+    /// What the session said of its source when we looked last.
     followed: Option<SocketAddr>,
     /// The source to which the RTP socket is connected.
     connected: Option<SocketAddr>,
@@ -193,25 +193,25 @@ impl Call {
                 Channel::Rtp => self.session.handle_packet(now, from, datagram),
                 Channel::Rtcp => self.session.handle_rtcp(now, from, datagram),
             }
-            self.follow_source();
+            self.follow_source(now);
         }
     }
 
-    /// Connects the RTP socket to the source once that is certain, so that the kernel drops
-    /// strangers; an SDP that opens the question again disconnects it.
-    fn follow_source(&mut self) {
-        let latched = self.session.latched();
-        if latched == self.followed {
+    /// Connects the RTP socket to the source while there is but one, so that the kernel drops
+    /// strangers and keeps the route; a silence or an SDP that opens the question disconnects it.
+    fn follow_source(&mut self, now: Instant) {
+        let source = self.session.sole_source(now);
+        if source == self.followed {
             return;
         }
-        self.followed = latched;
+        self.followed = source;
         let socket = self.socket(Channel::Rtp);
-        let done = match latched {
+        let done = match source {
             Some(source) => socket.connect(source),
             None => socket.disconnect(),
         };
         // If it cannot be connected the session alone drops strangers.
-        self.connected = latched.filter(|_| done.is_ok());
+        self.connected = source.filter(|_| done.is_ok());
     }
 
     pub(super) fn turn(&mut self, now: Instant, output: &mut TickOutput, counters: &Counters) {
@@ -225,7 +225,7 @@ impl Call {
             }
         }
         self.events.flush();
-        self.follow_source();
+        self.follow_source(now);
         output.clear();
         self.session.tick(now, output);
         for packet in output.packets() {

@@ -121,7 +121,7 @@ mod tests {
     fn a_task_that_is_gone_keeps_nothing_alive() {
         let (sender, receiver) = channel(1);
         let mut events = Events::new(sender);
-        (0..5).for_each(|n| drop(events.push(digit(n))));
+        (0..5).for_each(|n| assert_eq!(events.push(digit(n)), 0));
         drop(receiver);
         assert!(events.flush());
         assert!(events.overflow.is_empty());
