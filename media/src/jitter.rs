@@ -17,6 +17,10 @@ use crate::rtp::TimestampExtension;
 /// How long a missing packet is waited for: 60 ms.
 pub const HOLD: i64 = 480;
 
+/// How far behind the call's clock a frame is read: the hold, [`SLACK`], and what a drift of 200 ppm
+/// makes of the oldest packet that [`LeastTransit`] still goes by. 68 ms.
+pub const LAG: i64 = HOLD + 2 * SLACK;
+
 /// Samples that are kept, a power of two: the hold, what a slot and a packet need, and
 /// [`EARLIEST`].
 const CAPACITY: usize = 4096;

@@ -67,10 +67,13 @@ impl Concealer {
 
     /// Audio is missing: fills `audio` with what may have been there, fading to silence.
     pub fn conceal(&mut self, audio: &mut [i16]) {
-        if self.missing == 0 {
+        // Missing again while it was coming back: what is heard now is neither the one nor the
+        // other, so begin anew from it.
+        if self.missing == 0 || self.back < FADE_IN {
+            self.missing = 0;
+            self.back = FADE_IN;
             self.begin();
         }
-        self.back = FADE_IN;
         for sample in audio.iter_mut() {
             *sample = self.next_concealed() as i16;
         }
@@ -79,7 +82,7 @@ impl Concealer {
 
     /// True where nothing is left of what was heard: silence may be made longer or shorter unheard.
     pub fn is_silent(&self) -> bool {
-        self.missing >= SILENT
+        self.missing >= SILENT && self.back == FADE_IN
     }
 
     fn next_concealed(&mut self) -> f32 {
@@ -173,6 +176,25 @@ mod tests {
             heard.extend(after);
             let click = steepest(&heard[300..]);
             assert!(click < 2 * steepest(&sine(0, 640)), "{lost} lost: a step of {click}");
+        }
+    }
+
+    #[test]
+    fn a_snippet_between_two_gaps_makes_no_click() {
+        for snippet in 1..60 {
+            let mut concealer = Concealer::default();
+            let mut heard = sine(0, 640);
+            concealer.pass(&mut heard);
+            for gap in [300, 200] {
+                let mut missing = vec![0; gap];
+                concealer.conceal(&mut missing);
+                heard.extend(missing);
+                let mut back = sine(heard.len() + 17, snippet);
+                concealer.pass(&mut back);
+                heard.extend(back);
+            }
+            let click = steepest(&heard[300..]);
+            assert!(click < 2 * steepest(&sine(0, 640)), "{snippet}: a step of {click}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::events::Events;
 use crate::codec::Codec;
 use crate::dtmf::event::{Heard, Receiver};
 use crate::dtmf::{self, DigitMethod, Presses};
-use crate::jitter::{HOLD, Jitter, MAX_SAMPLES, Placed};
+use crate::jitter::{Jitter, LAG, MAX_SAMPLES, Placed};
 use crate::reception::Reception;
 use crate::rtp::Packet;
 use crate::sdp::{Agreed, EventFormat};
@@ -59,7 +59,7 @@ impl Inbound {
     pub(super) fn new(learn: bool) -> Self {
         Self {
             source: Source::new(learn),
-            jitter: Jitter::new(-HOLD),
+            jitter: Jitter::new(-LAG),
             reception: Reception::default(),
             counters: Counters::default(),
             codec: None,

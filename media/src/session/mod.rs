@@ -5,7 +5,7 @@
 //! packet after set-up. Start at [`Session::tick`]; the contract of calling it is there.
 //!
 //! ```text
-//!  handle_packet ─► source ─► jitter ─────── 60 ms later ──► AMD
+//!  handle_packet ─► source ─► jitter ─────── 68 ms later ──► AMD
 //!                       └───► events, presses ─► Digit   └─► recording ◄─ own voice
 //!  handle_command ─► playlist, digits ─► tick ─► packets ──────────────────────┘
 //! ```
@@ -36,7 +36,7 @@ pub use crate::dtmf::{DigitMethod, Digits};
 pub use crate::quality::Quality;
 
 use crate::amd;
-use crate::jitter::HOLD;
+use crate::jitter::{HOLD, LAG};
 use crate::mix::OwnVoice;
 use crate::quality;
 use crate::record::Tap;
@@ -233,7 +233,7 @@ impl Session {
         }
         let step = self.slot_length();
         let Some(slot) = self.clock.tick(now, step) else { return };
-        self.hear(slot.position - HOLD, step);
+        self.hear(slot.position - LAG, step);
         self.poll_amd_timeout(now);
         if self.stage == Stage::Answered {
             self.send(now, slot, out);
