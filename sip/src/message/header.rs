@@ -147,9 +147,9 @@ impl HeaderName {
 }
 
 fn known(text: &str) -> Option<&'static str> {
-    let same =
-        |candidate: &str| candidate.len() == text.len() && candidate.eq_ignore_ascii_case(text);
-    KNOWN.iter().find(|(name, compact, _)| same(name) || same(compact)).map(|(name, ..)| *name)
+    let same = |name: &str| name.len() == text.len() && name.eq_ignore_ascii_case(text);
+    let mut names = KNOWN.iter().filter(|_| !text.is_empty());
+    names.find(|(name, compact, _)| same(name) || same(compact)).map(|(name, ..)| *name)
 }
 
 impl PartialEq for HeaderName {

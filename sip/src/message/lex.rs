@@ -124,17 +124,16 @@ fn unescape(inner: &str) -> String {
     text
 }
 
-/// Writes `text` as a `quoted-string`. Control characters, which could not be read back or would
-/// end the line, become spaces.
+/// Writes `text` as a `quoted-string`; CR, LF and NUL become spaces.
 pub(crate) fn write_quoted(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_char('"')?;
     for char in text.chars() {
         match char {
-            '"' | '\\' => {
+            '\r' | '\n' | '\0' => out.write_char(' ')?,
+            '"' | '\\' | '\x01'..='\x1F' | '\x7F' => {
                 out.write_char('\\')?;
                 out.write_char(char)?;
             }
-            char if char.is_ascii_control() && char != '\t' => out.write_char(' ')?,
             char => out.write_char(char)?,
         }
     }
@@ -151,17 +150,30 @@ pub(crate) fn write_escaped(
     if text.bytes().all(|byte| allowed(byte) && byte != b'%') {
         return out.write_str(text);
     }
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let is_escape =
-            byte == b'%' && bytes.clone().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
-        if is_escape || (byte != b'%' && byte.is_ascii() && allowed(byte)) {
-            out.write_char(char::from(byte))?;
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        let mut octets = [0; 4];
+        let octets = char.encode_utf8(&mut octets);
+        if octets.bytes().all(|byte| allowed(byte) && byte != b'%') || begins_escape(char, &chars) {
+            out.write_str(octets)?;
         } else {
-            write!(out, "%{byte:02X}")?;
+            octets.bytes().try_for_each(|byte| write!(out, "%{byte:02X}"))?;
         }
     }
     Ok(())
+}
+
+fn begins_escape(char: char, ahead: &std::str::Chars<'_>) -> bool {
+    let mut ahead = ahead.clone();
+    let mut is_digit = || ahead.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+    char == '%' && is_digit() && is_digit()
+}
+
+/// [`write_escaped`] into a string.
+pub(crate) fn escaped(text: &str, allowed: fn(u8) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let _ = write_escaped(&mut escaped, text, allowed);
+    escaped
 }
 
 /// Undoes `%XX`; an octet that makes no UTF-8 becomes U+FFFD.

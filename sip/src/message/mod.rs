@@ -3,6 +3,9 @@
 //! Knows RFC 3261 §7, §19.1, §20 and §25 and how a message is written. Refuses to know how bytes
 //! are read ([`wire`](crate::wire)) and what a message means to a transaction or dialog. Start at
 //! [`Request`] and [`Response`]; [`HeaderValue`] is why nobody's text becomes a header.
+//!
+//! The values are ours: rsip fails on IPv6 hosts, `tel:` and unknown methods, which each of Via,
+//! URIs and CSeq may have. It is the second opinion of the tests.
 
 mod header;
 mod headers;

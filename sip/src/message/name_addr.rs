@@ -38,6 +38,9 @@ impl NameAddr {
             None => match text.find('<') {
                 Some(angle) => {
                     let (display, rest) = text.split_at(angle);
+                    if display.contains('"') {
+                        return Err(ParseError("quote inside a display name"));
+                    }
                     (Some(lex::trim(display)).filter(|d| !d.is_empty()).map(str::to_owned), rest)
                 }
                 None => return Self::parse_addr_spec(text),

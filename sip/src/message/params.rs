@@ -84,9 +84,7 @@ impl Params {
     /// Sets a parameter to a value, in its old place or at the end. A character that cannot
     /// stand there is escaped as `%XX`.
     pub fn set(&mut self, name: &str, value: &str) {
-        let mut escaped = String::with_capacity(value.len());
-        let _ = lex::write_escaped(&mut escaped, value, is_value_byte);
-        self.replace(name, Some(&escaped));
+        self.replace(name, Some(&lex::escaped(value, is_value_byte)));
     }
 
     /// Sets a parameter of a header (not of a URI) to a quoted text.
@@ -113,8 +111,7 @@ impl Params {
     }
 
     fn replace(&mut self, name: &str, value: Option<&str>) {
-        let mut escaped = String::with_capacity(name.len());
-        let _ = lex::write_escaped(&mut escaped, name, lex::is_token_byte);
+        let escaped = lex::escaped(name, lex::is_token_byte);
         if !self.has(&escaped) {
             return self.append(&escaped, value);
         }

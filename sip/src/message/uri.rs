@@ -1,7 +1,7 @@
 //! URIs: `sip:`, `sips:` (RFC 3261 §19.1), `tel:` (RFC 3966) and any other as opaque text.
 //!
 //! The fields hold the text as on the wire, escapes included, so that a remote target goes back
-//! unchanged; printing escapes whatever could not stand there, so that no field can break out of
+//! as it came; printing escapes whatever could not stand there, so that no field can break out of
 //! its place. Comparing is in [`Uri::equivalent`]. Start at [`Uri`].
 #![warn(clippy::indexing_slicing)]
 
@@ -59,7 +59,7 @@ impl Uri {
     /// `sip:user@host`; the user is plain text and escaped here.
     #[must_use]
     pub fn sip(user: Option<&str>, host: Host, port: Option<u16>) -> Self {
-        let user = user.map(escape_user);
+        let user = user.filter(|user| !user.is_empty()).map(escape_user);
         let params = Params::new();
         Self { scheme: Scheme::Sip, user, host, port, params, headers: None }
     }
@@ -129,11 +129,11 @@ fn parse_sip(scheme: Scheme, rest: &str) -> Result<Uri, ParseError> {
     // No '@' may stand behind the user part (§25.1), so that the first one ends it.
     let (user, rest) = match rest.split_once('@') {
         Some(("", _)) => return Err(ParseError("empty user part")),
-        Some((user, rest)) => (Some(user.to_owned()), rest),
+        Some((user, rest)) => (Some(lex::escaped(user, is_user_text_byte)), rest),
         None => (None, rest),
     };
     let (rest, headers) = match rest.split_once('?') {
-        Some((rest, headers)) => (rest, Some(headers.to_owned())),
+        Some((rest, headers)) => (rest, Some(lex::escaped(headers, is_uri_byte))),
         None => (rest, None),
     };
     let (host_port, params) = match rest.split_once(';') {
@@ -160,7 +160,7 @@ fn parse_other(scheme: &str, rest: &str) -> Result<Uri, ParseError> {
         return Err(ParseError("bad scheme"));
     }
     let scheme = Scheme::Other(Token::parse(scheme)?);
-    let (user, params) = (Some(rest.to_owned()), Params::new());
+    let (user, params) = (Some(lex::escaped(rest, is_uri_byte)), Params::new());
     Ok(Uri { scheme, user, host: Host::None, port: None, params, headers: None })
 }
 
@@ -247,7 +247,7 @@ const fn is_user_byte(byte: u8) -> bool {
 
 /// A user part on the wire, its password too; `#` should be escaped and is not by many.
 const fn is_user_text_byte(byte: u8) -> bool {
-    is_uri_byte(byte) && byte != b'@' && byte.is_ascii()
+    is_uri_byte(byte) && byte != b'@'
 }
 
 impl fmt::Display for Scheme {
@@ -275,7 +275,7 @@ impl fmt::Display for Host {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.scheme)?;
-        if let Some(user) = &self.user {
+        if let Some(user) = self.user.as_deref().filter(|user| !user.is_empty()) {
             let opaque = matches!(self.scheme, Scheme::Other(_));
             lex::write_escaped(f, user, if opaque { is_uri_byte } else { is_user_text_byte })?;
             if self.host != Host::None {
