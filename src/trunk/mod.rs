@@ -1,1 +1,8 @@
-//! (being written)
+//! Trunks: which one a call goes over, how many it may carry, and where it is.
+//!
+//! It knows the operator's settings, limits and addresses. It refuses to know calls. Start at
+//! [`route::order`].
+
+pub mod limits;
+pub mod route;
+pub mod target;

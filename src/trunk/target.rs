@@ -1,0 +1,368 @@
+//! Where a trunk is and how it is addressed: Request-URI, From, To, identity headers.
+//!
+//! It knows one trunk's settings and its addresses. It refuses to know when it is dialled. Start at
+//! [`Target::resolve`] and [`Target::addressing`].
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kaphila_media::sdp::Codec;
+use kaphila_sip::endpoint::Network;
+use kaphila_sip::message::{HeaderName, HeaderValue, Host, NameAddr, Scheme, Transport, Uri};
+
+use crate::number::Number;
+use crate::store::{Millis, Trunk, TrunkId};
+
+/// How long names are looked up for.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// A trunk that can be dialled.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its row.
+    pub id: TrunkId,
+    /// Its name, as reported.
+    pub name: String,
+    /// Its URI: the host that is written, the port and transport that are used.
+    uri: Uri,
+    /// Where its INVITEs go.
+    pub remote: SocketAddr,
+    /// Over what.
+    pub transport: Transport,
+    /// Our address on the way to it.
+    pub local: IpAddr,
+    /// From where its requests are taken.
+    pub peers: Vec<Network>,
+    /// The host names and addresses that are its own.
+    pub hosts: Vec<String>,
+    /// What is offered, best first.
+    pub codecs: Vec<Codec>,
+    prefix: String,
+    caller_id: Option<String>,
+    from_domain: Option<String>,
+    identity: IdentityHeader,
+}
+
+/// How the caller's number is asserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IdentityHeader {
+    /// P-Asserted-Identity (RFC 3325).
+    Pai,
+    /// Remote-Party-ID (the draft that carriers still ask for).
+    Rpid,
+    None,
+}
+
+/// Why a trunk cannot be dialled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The operator's URI is no `sip:` URI.
+    #[error("`{0}` is not a sip: URI")]
+    Uri(String),
+    /// Not built.
+    #[error("transport {0} is not built yet; use udp")]
+    Transport(String),
+    /// DNS.
+    #[error("`{host}` cannot be resolved: {why}")]
+    Unresolved {
+        /// What was looked up.
+        host: String,
+        /// What was said.
+        why: String,
+    },
+    /// There is no route.
+    #[error("no route to {0}")]
+    NoRoute(SocketAddr),
+}
+
+/// What the addressing of one INVITE is made of.
+#[derive(Debug, Clone)]
+pub struct Addressing {
+    /// Request-URI.
+    pub request_uri: Uri,
+    /// From, without a tag.
+    pub from: NameAddr,
+    /// To, without a tag.
+    pub to: NameAddr,
+    /// Identity headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Target {
+    /// Finds the trunk's address. `codecs` are the server's, for a trunk that names none.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub async fn resolve(trunk: &Trunk, codecs: &[Codec]) -> Result<Self, TargetError> {
+        let settings = &trunk.settings;
+        let uri = Uri::parse(&settings.uri)
+            .ok()
+            .filter(|uri| uri.scheme == Scheme::Sip)
+            .ok_or_else(|| TargetError::Uri(settings.uri.clone()))?;
+        let transport = match uri.params.value("transport") {
+            None => Transport::Udp,
+            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
+            Some(other) => return Err(TargetError::Transport(other.to_owned())),
+        };
+        let addresses = look_up(&uri).await?;
+        let Some(remote) = addresses.first().copied() else {
+            return Err(unresolved(&uri.host, "no address"));
+        };
+        let local = local_towards(remote).ok_or(TargetError::NoRoute(remote))?;
+        let mut hosts: Vec<String> = addresses.iter().map(|it| it.ip().to_string()).collect();
+        hosts.push(uri.host.to_string());
+        let allowed = settings.allow.iter().filter_map(|text| text.parse().ok());
+        let peers = addresses.iter().map(|it| Network::from(it.ip())).chain(allowed).collect();
+        let own: Vec<Codec> = settings.codecs.iter().filter_map(|name| codec(name)).collect();
+        Ok(Self {
+            id: trunk.id,
+            name: settings.name.clone(),
+            remote,
+            transport,
+            local,
+            peers,
+            hosts,
+            codecs: if own.is_empty() { codecs.to_vec() } else { own },
+            prefix: settings.prefix.clone(),
+            caller_id: settings.caller_id.clone(),
+            from_domain: settings.from_domain.clone(),
+            identity: match settings.identity.as_str() {
+                "pai" => IdentityHeader::Pai,
+                "rpid" => IdentityHeader::Rpid,
+                _ => IdentityHeader::None,
+            },
+            uri,
+        })
+    }
+
+    /// The caller id when neither request nor key has one.
+    #[must_use]
+    pub fn caller_id(&self) -> Option<&str> {
+        self.caller_id.as_deref()
+    }
+
+    /// How `number` is called here, from `caller` where there is one. `redirect` is where a 3xx of
+    /// this trunk points.
+    #[must_use]
+    pub fn addressing(
+        &self,
+        number: &Number,
+        caller: Option<&str>,
+        redirect: Option<&Uri>,
+    ) -> Addressing {
+        let dialled = format!("{}{number}", self.prefix);
+        let called = Uri::sip(Some(&dialled), self.uri.host.clone(), self.uri.port);
+        let from = self.from(caller);
+        let asserted = caller.map(|_| format!("<{}>", from.uri));
+        let header = match (self.identity, asserted) {
+            (IdentityHeader::Pai, Some(value)) => Some(("P-Asserted-Identity", value)),
+            (IdentityHeader::Rpid, Some(value)) => {
+                let value = format!("{value};party=calling;screen=yes;privacy=off");
+                Some(("Remote-Party-ID", value))
+            }
+            (IdentityHeader::None, _) | (_, None) => None,
+        };
+        let header = header.and_then(|(name, value)| {
+            Some((HeaderName::parse(name).ok()?, HeaderValue::try_from(value).ok()?))
+        });
+        Addressing {
+            request_uri: redirect.cloned().unwrap_or_else(|| called.clone()),
+            from,
+            to: NameAddr::new(called),
+            headers: header.into_iter().collect(),
+        }
+    }
+
+    /// From: the caller, or nobody (RFC 3323 §4.1.1.3).
+    fn from(&self, caller: Option<&str>) -> NameAddr {
+        let Some(caller) = caller else {
+            let host = Host::Name("anonymous.invalid".into());
+            let mut from = NameAddr::new(Uri::sip(Some("anonymous"), host, None));
+            from.display = Some("Anonymous".into());
+            return from;
+        };
+        let own = || Host::parse(&self.local.to_string()).ok();
+        let domain = self.from_domain.as_deref().and_then(|domain| Host::parse(domain).ok());
+        let host = domain.or_else(own).unwrap_or_else(|| self.uri.host.clone());
+        NameAddr::new(Uri::sip(Some(caller), host, None))
+    }
+}
+
+/// Targets that were resolved lately. A name is looked up again after a minute, a trunk that was
+/// changed at once.
+#[derive(Debug, Default)]
+pub struct Targets(Mutex<HashMap<TrunkId, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    updated_at: Millis,
+    since: Instant,
+    target: Arc<Target>,
+}
+
+/// How long an address is used that a name gave: the system's resolver says no time to live.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+
+impl Targets {
+    /// [`Target::resolve`], unless it is known.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub async fn resolve(
+        &self,
+        now: Instant,
+        trunk: &Trunk,
+        codecs: &[Codec],
+    ) -> Result<Arc<Target>, TargetError> {
+        if let Some(known) = self.lock().get(&trunk.id).filter(|it| it.is_fresh(now, trunk)) {
+            return Ok(Arc::clone(&known.target));
+        }
+        let target = Arc::new(Target::resolve(trunk, codecs).await?);
+        let known = Known { updated_at: trunk.updated_at, since: now, target: Arc::clone(&target) };
+        self.lock().insert(trunk.id, known);
+        Ok(target)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TrunkId, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn is_fresh(&self, now: Instant, trunk: &Trunk) -> bool {
+        self.updated_at == trunk.updated_at && now.duration_since(self.since) < KNOWN_FOR
+    }
+}
+
+/// A codec by its SDP name.
+#[must_use]
+pub fn codec(name: &str) -> Option<Codec> {
+    [Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+}
+
+async fn look_up(uri: &Uri) -> Result<Vec<SocketAddr>, TargetError> {
+    let port = uri.port.unwrap_or(SIP_PORT);
+    if let Some(ip) = uri.host.ip() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = uri.host.to_string();
+    let found = tokio::net::lookup_host((name.as_str(), port));
+    match tokio::time::timeout(RESOLVE_TIMEOUT, found).await {
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(error)) => Err(unresolved(&uri.host, &error.to_string())),
+        Err(_) => Err(unresolved(&uri.host, "no answer in time")),
+    }
+}
+
+fn unresolved(host: &Host, why: &str) -> TargetError {
+    TargetError::Unresolved { host: host.to_string(), why: why.to_owned() }
+}
+
+/// Our address on the way to `remote`: the system's choice, nothing is sent.
+fn local_towards(remote: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr =
+        if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(remote).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::TrunkSettings;
+
+    async fn target(change: impl FnOnce(&mut TrunkSettings)) -> Result<Target, TargetError> {
+        let mut settings = TrunkSettings::new("t", "sip:127.0.0.2:5070");
+        change(&mut settings);
+        let trunk = Trunk {
+            id: TrunkId(1),
+            settings,
+            disabled: false,
+            created_at: Millis(0),
+            updated_at: Millis(0),
+        };
+        Target::resolve(&trunk, &[Codec::Pcmu, Codec::Pcma]).await
+    }
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    fn headers(addressing: &Addressing) -> Vec<String> {
+        let line = |(name, value): &(HeaderName, HeaderValue)| {
+            format!("{}: {}", name.as_str(), value.as_str())
+        };
+        addressing.headers.iter().map(line).collect()
+    }
+
+    #[tokio::test]
+    async fn the_number_is_dialled_behind_the_prefix_at_the_trunk() {
+        let target = target(|_| {}).await.unwrap();
+        assert_eq!(target.remote, "127.0.0.2:5070".parse().unwrap());
+        assert_eq!(target.local, IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(target.codecs, [Codec::Pcmu, Codec::Pcma]);
+        let addressing = target.addressing(&number("4420"), Some("4930"), None);
+        assert_eq!(addressing.request_uri.to_string(), "sip:004420@127.0.0.2:5070");
+        assert_eq!(addressing.to.to_string(), "<sip:004420@127.0.0.2:5070>");
+        assert_eq!(addressing.from.to_string(), "<sip:4930@127.0.0.1>");
+        assert!(addressing.headers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_trunks_own_ways() {
+        let target = target(|it| {
+            it.prefix = "9".to_owned();
+            it.from_domain = Some("pbx.example.com".to_owned());
+            it.identity = "pai".to_owned();
+            it.codecs.0 = vec!["pcma".to_owned()];
+            it.allow.0 = vec!["192.0.2.0/24".to_owned()];
+        });
+        let target = target.await.unwrap();
+        assert_eq!(target.codecs, [Codec::Pcma]);
+        assert!(target.peers.iter().any(|it| it.contains([192, 0, 2, 7].into())));
+        assert!(target.peers.iter().any(|it| it.contains([127, 0, 0, 2].into())));
+        let addressing = target.addressing(&number("*43#"), Some("4930"), None);
+        assert_eq!(addressing.request_uri.to_string(), "sip:9*43%23@127.0.0.2:5070");
+        assert_eq!(addressing.from.to_string(), "<sip:4930@pbx.example.com>");
+        assert_eq!(headers(&addressing), ["P-Asserted-Identity: <sip:4930@pbx.example.com>"]);
+    }
+
+    #[tokio::test]
+    async fn remote_party_id_and_nobody() {
+        let target = target(|it| it.identity = "rpid".to_owned()).await.unwrap();
+        let named = target.addressing(&number("4420"), Some("4930"), None);
+        assert_eq!(
+            headers(&named),
+            ["Remote-Party-ID: <sip:4930@127.0.0.1>;party=calling;screen=yes;privacy=off"]
+        );
+        let nobody = target.addressing(&number("4420"), None, None);
+        let from = nobody.from.to_string();
+        assert!(from.contains("Anonymous") && from.contains("<sip:anonymous@anonymous.invalid>"));
+        assert!(headers(&nobody).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_redirect_replaces_the_request_uri_only() {
+        let target = target(|_| {}).await.unwrap();
+        let redirect = Uri::parse("sip:other@127.0.0.2:5080").unwrap();
+        let addressing = target.addressing(&number("4420"), None, Some(&redirect));
+        assert_eq!(addressing.request_uri, redirect);
+        assert_eq!(addressing.to.to_string(), "<sip:004420@127.0.0.2:5070>");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_dialled_says_why() {
+        let with = |uri: &'static str| target(move |it| it.uri = uri.to_owned());
+        assert!(matches!(with("tel:123").await, Err(TargetError::Uri(_))));
+        assert!(matches!(with("nonsense").await, Err(TargetError::Uri(_))));
+        let tls = with("sip:127.0.0.2;transport=tls").await;
+        assert_eq!(tls.unwrap_err(), TargetError::Transport("tls".to_owned()));
+        let unknown = with("sip:does-not-exist.invalid").await;
+        assert!(matches!(unknown, Err(TargetError::Unresolved { .. })));
+    }
+}
