@@ -8,10 +8,16 @@
     reason = "tests fail by panicking, and drive real sockets and clocks"
 )]
 
+mod a_busy_callee_ends_the_call_and_releases_the_hold;
+mod a_call_is_answered_prompted_gathered_recorded_and_hung_up;
 mod a_call_is_paid_exactly_once;
 mod a_crash_ends_every_open_call;
+mod a_hang_up_while_ringing_cancels_and_charges_nothing;
 mod a_key_sees_only_its_own;
+mod a_trunk_that_fails_is_followed_by_the_next_one;
+mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod store_fixture;
+mod support;
 mod webhook_receiver;
 mod webhooks_arrive_in_order_whatever_fails;
 mod webhooks_never_reach_our_own_network;

@@ -1,0 +1,175 @@
+//! The end of a call: one reason, one row, one `call.ended`, whatever else happens.
+
+use std::time::{Duration, Instant};
+
+use kaphila_media::quality::Quality;
+use serde_json::{Value, json};
+
+use super::{CLOSING_GRACE, Closing, Effect, Machine, Recording, ReplyId, Stage, Timer, Write};
+use crate::call::cause::{self, End};
+use crate::store::{AmdResult, Ended};
+
+impl Machine {
+    /// `/hangup`: answered at once, and the call is over at once.
+    pub(super) fn hang_up(&mut self, now: Instant, id: ReplyId) {
+        self.effects.push(Effect::Reply(id, Ok(super::Reply::Done)));
+        let end = match self.stage {
+            Stage::Talking => cause::API_HANGUP,
+            _ => cause::CANCELED,
+        };
+        self.end_by_us(now, end);
+    }
+
+    pub(super) fn handle_shutdown(&mut self, now: Instant) {
+        if !self.is_ended() {
+            self.end_by_us(now, cause::server_shutdown(self.answered.is_some()));
+        }
+    }
+
+    pub(super) fn end_talking(&mut self, now: Instant, end: End) {
+        self.end_by_us(now, end);
+    }
+
+    /// We end the call: the leg is told.
+    pub(super) fn end_by_us(&mut self, now: Instant, end: End) {
+        // A cancelled INVITE has been told already.
+        if let (false, Some(leg)) = (matches!(self.stage, Stage::Cancelling(_)), self.current()) {
+            self.effects.push(Effect::HangUp(leg, end.cause));
+        }
+        self.end(now, end);
+    }
+
+    /// The call is over. What is still open is told first: an answer that waits for the detector,
+    /// a gather, playbacks; then recording and figures are waited for.
+    pub(super) fn end(&mut self, now: Instant, end: End) {
+        if self.is_ended() {
+            return;
+        }
+        self.trace
+            .note(now, format_args!("ends: {} {} cause {}", end.status, end.reason, end.cause));
+        self.verdict_by_hangup(now);
+        self.timers.clear();
+        self.gather_timeout(now, "hangup");
+        self.flush_playlist(now);
+        self.status = end.status;
+        self.recording_ends();
+        self.changed = true;
+        self.effects.push(Effect::CloseMedia);
+        self.reply_placed(Some(end));
+        self.effects.push(Effect::Ended);
+        self.stage = Stage::Closing(Closing { end, at: now, media_closed: false });
+        if self.answered.is_none() && self.recording.is_none() {
+            return self.finish(now);
+        }
+        self.timers.set(Timer::Closing, now + CLOSING_GRACE);
+        self.closed_further(now);
+    }
+
+    /// The media's figures have come: the last that it says.
+    pub(super) fn media_closed(&mut self, now: Instant, quality: &Quality) {
+        self.trace.note(now, format_args!("media closed: {quality:?}"));
+        self.quality = self.answered.map(|_| quality_json(quality));
+        match &mut self.stage {
+            Stage::Closing(closing) => closing.media_closed = true,
+            Stage::Over => return,
+            // Closed by nobody here.
+            _ => return self.handle_media_lost(now),
+        }
+        self.closed_further(now);
+    }
+
+    /// Ends what waits for recording and figures once both are there.
+    pub(super) fn closed_further(&mut self, now: Instant) {
+        let Stage::Closing(closing) = &self.stage else { return };
+        if closing.media_closed && self.recording.as_ref().is_none_or(Recording::is_done) {
+            self.finish(now);
+        }
+    }
+
+    /// The terminal row and the terminal event, once.
+    pub(super) fn finish(&mut self, now: Instant) {
+        let Stage::Closing(closing) = &self.stage else { return };
+        let (end, at) = (closing.end, closing.at);
+        self.stage = Stage::Over;
+        self.timers.clear();
+        self.record_end(now, end, at);
+    }
+
+    /// A fault of ours in the midst of an input: whatever state it left, the call ends.
+    pub(crate) fn crashed(&mut self, now: Instant) -> Vec<Effect> {
+        self.effects.clear();
+        if matches!(self.stage, Stage::Over) {
+            return Vec::new();
+        }
+        let already = match &self.stage {
+            Stage::Closing(closing) => Some((closing.end, closing.at)),
+            _ => None,
+        };
+        self.stage = Stage::Over;
+        self.timers.clear();
+        self.gather = None;
+        self.recording_ends();
+        self.effects.extend(self.current().map(|leg| Effect::HangUp(leg, 41)));
+        self.effects.push(Effect::CloseMedia);
+        let (end, at) =
+            already.unwrap_or_else(|| (cause::internal_error(self.answered.is_some()), now));
+        self.status = end.status;
+        self.reply_placed(Some(end));
+        self.effects.push(Effect::Ended);
+        self.record_end(now, end, at);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn record_end(&mut self, now: Instant, end: End, at: Instant) {
+        let duration = self.answered.map(|from| at.saturating_duration_since(from));
+        let seconds = duration.as_ref().map_or(0, Duration::as_secs);
+        let last = self.final_answer().cloned();
+        let attempts = self.attempts();
+        let trunk = self.trunk_name().to_owned();
+        let fields = json!({
+            "endReason": end.reason.as_str(),
+            "hangupCause": end.cause.to_string(),
+            "wasAnswered": self.answered.is_some(),
+            "callDuration": seconds,
+            "duration": seconds,
+            "sipStatus": last.as_ref().map(|last| last.status),
+            "sipReason": last.as_ref().map(|last| &last.reason),
+            "sipCallId": self.legs.last().map(|leg| &leg.identity.call_id),
+            "endedBy": end.by.as_str(),
+            "attempts": attempts,
+            "trunk": trunk,
+            "quality": self.quality,
+        });
+        let row = Ended {
+            at: self.setup.clock.wall(at),
+            status: end.status,
+            end_reason: end.reason.as_str().to_owned(),
+            hangup_cause: end.cause.to_string(),
+            ended_by: end.by.as_str().to_owned(),
+            answered_at: self.answered.map(|at| self.setup.clock.wall(at)),
+            duration_secs: i64::try_from(seconds).unwrap_or(i64::MAX),
+            sip_status: last.as_ref().map(|last| i64::from(last.status)),
+            sip_reason: last.map(|last| last.reason),
+            trunk: Some(trunk),
+            amd: self.amd_view().map(AmdResult::from),
+            attempts: Some(attempts.to_string()),
+            quality: self.quality.as_ref().map(Value::to_string),
+        };
+        self.effects.push(Effect::Store(Write::Ended(Box::new(row))));
+        self.emit(now, "call.ended", fields);
+    }
+}
+
+fn quality_json(quality: &Quality) -> Value {
+    let tenth = |value: f64| (value * 10.0).round() / 10.0;
+    let hundredth = |value: f64| (value * 100.0).round() / 100.0;
+    json!({
+        "codec": quality.codec.map(|codec| codec.name()),
+        "mos": quality.mos.map(hundredth),
+        "lossPercent": hundredth(quality.loss_percent),
+        "jitterMs": tenth(quality.jitter_ms),
+        "rttMs": quality.rtt_ms.map(tenth),
+        "packetsSent": quality.sent,
+        "packetsReceived": quality.received,
+    })
+}

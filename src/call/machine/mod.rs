@@ -1,0 +1,605 @@
+//! The call machine: one outbound call from its first INVITE to its last event.
+//!
+//! It knows what a call does: which trunk is dialled next, what an answer means, what is told the
+//! customer and in which order. It is pure: inputs and the time go in, effects come out; it refuses
+//! to know clocks, sockets, tasks and SQL. Start at [`Machine::handle`].
+//!
+//! ```text
+//!            Start                       200 + usable SDP
+//!   new ───────────────► Dialling ───────────────────────────► Talking
+//!                        │  ▲  │ ring timeout                     │ BYE, /hangup, watchdog,
+//!          next trunk,   └──┘  ▼                                  │ max duration, shutdown
+//!          3xx, 488         Cancelling                            ▼
+//!                 final answer │ 487 or 2 s    recording, quality: at most 2 s
+//!                              └───────────────────────────► Closing ───────► Over
+//! ```
+
+mod answered;
+mod ending;
+mod gather;
+mod originate;
+mod playback;
+mod recording;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kaphila_media::sdp::{Agreed, Codec, Negotiation};
+use kaphila_media::session as media;
+use kaphila_sip::invite::{Identity, LegEvent};
+use kaphila_sip::message::Uri;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::{Map, Value, json};
+
+use self::gather::Gather;
+use self::playback::Playlist;
+use self::recording::Recording;
+use self::timer::{Timer, Timers};
+use super::api::{
+    AmdRequest, CommandError, GatherRequest, PlaceOutcome, PlaybackStarted, RecordingChannels,
+    RecordingView,
+};
+use super::cause::{End, Status};
+use super::event::{self, Subject};
+use super::trace::Trace;
+use super::view::{AmdView, CallView};
+use crate::store::{Answered, Ended, FinishedRecording, Millis, NewEvent, NewRecording};
+
+pub(crate) use self::playback::NewPlayback;
+use self::playback::Speaking;
+
+/// What a call is, told once.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// `<unix seconds>.<n>`.
+    pub(crate) call_id: String,
+    /// Whom it calls, cleaned.
+    pub(crate) number: String,
+    /// The caller id of the request or the key; `None`: each trunk's own.
+    pub(crate) caller_id: Option<String>,
+    /// Whether somebody listens to its events.
+    pub(crate) webhook: bool,
+    /// What the customer attached.
+    pub(crate) metadata: Option<Map<String, Value>>,
+    /// The detector, where asked for.
+    pub(crate) amd: Option<AmdRequest>,
+    /// The voice of its prompts.
+    pub(crate) voice_name: String,
+    /// How long one trunk may ring.
+    pub(crate) ring_timeout: Duration,
+    /// Whether it is recorded.
+    pub(crate) record: bool,
+    /// How.
+    pub(crate) channels: RecordingChannels,
+    /// From when.
+    pub(crate) record_early_media: bool,
+    /// The trunks to dial, in order; at least one.
+    pub(crate) trunks: Vec<TrunkSetup>,
+    /// How many are assigned to the key.
+    pub(crate) total_trunks: usize,
+    /// The balance before this call's deduction.
+    pub(crate) credits: i64,
+    /// The first INVITE's identity, stored with the row.
+    pub(crate) identity: Identity,
+    /// Where the identities of further INVITEs come from. Secret: who guesses them can answer.
+    pub(crate) seed: [u8; 32],
+    /// The port at which our RTP is received.
+    pub(crate) media_port: u16,
+    /// The `o=` id of our descriptions.
+    pub(crate) session_id: u64,
+    /// The server's limits of time.
+    pub(crate) timing: Timing,
+    /// Wall time of the placing.
+    pub(crate) clock: Clock,
+}
+
+/// A trunk as the machine sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct TrunkSetup {
+    /// Its name, as reported.
+    pub(crate) name: String,
+    /// The caller id when neither request nor key has one.
+    pub(crate) caller_id: Option<String>,
+    /// The address in our descriptions towards it.
+    pub(crate) media: IpAddr,
+    /// What is offered, best first; not empty.
+    pub(crate) codecs: Vec<Codec>,
+    /// The host names and addresses that are this trunk's own: a redirect elsewhere is not followed.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// The server's limits of time for calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From the answer (`calls.max_duration`).
+    pub max_duration: Duration,
+    /// `/makecall` answers this long after the first 100 (`calls.answer_after_trying_ms`).
+    pub answer_after_trying: Duration,
+    /// `/makecall` answers within this in any case (`calls.answer_within_ms`).
+    pub answer_within: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            max_duration: Duration::from_secs(4 * 3600),
+            answer_after_trying: Duration::from_secs(1),
+            answer_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Wall time by the monotonic clock: steps of the system's clock move nothing within a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// An instant …
+    pub(crate) at: Instant,
+    /// … and what the wall clock showed then.
+    pub(crate) wall: Millis,
+}
+
+impl Clock {
+    /// Wall time at `now`.
+    pub(crate) fn wall(&self, now: Instant) -> Millis {
+        self.wall.plus(millis(now.saturating_duration_since(self.at)))
+    }
+}
+
+/// Whole milliseconds, for JSON and rows.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An INVITE of this call, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LegNo(pub(crate) usize);
+
+/// Whom to tell the outcome of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReplyId(pub(crate) u64);
+
+/// What happens to a call.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Its row is stored: dial.
+    Start,
+    /// Something on a leg.
+    Sip(LegNo, LegEvent),
+    /// An INVITE could not be sent.
+    NotDialled(LegNo, NotDialled),
+    /// Something in its media.
+    Media(media::MediaEvent),
+    /// Its media is gone without having been closed.
+    MediaLost,
+    /// The customer wants something.
+    Command(ReplyId, Command),
+    /// The server stops.
+    Shutdown,
+    /// A time of [`Machine::poll_timeout`] has come.
+    Timeout,
+    /// A fault, for the test of what a fault does.
+    #[cfg(test)]
+    Fault,
+}
+
+/// Why an INVITE could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotDialled {
+    /// The trunk's channels or calls per second are used up: not an attempt.
+    OverLimit,
+    /// No address, no socket, no route.
+    Transport(String),
+}
+
+/// What a customer may do with a call.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// `/hangup`.
+    HangUp,
+    /// `/play`, `/voice`.
+    Play(NewPlayback),
+    /// `/gather`, with its prompt.
+    Gather(GatherRequest, Arc<[i16]>),
+    /// `/stop`.
+    Stop,
+    /// `/recordings/:callId/stop`.
+    StopRecording,
+    /// `kaphila trace`.
+    Trace,
+}
+
+/// What a command brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The call is being hung up; the gather runs.
+    Done,
+    /// A prompt has started or is queued.
+    Playing(PlaybackStarted),
+    /// As many playbacks were ended.
+    Stopped(usize),
+    /// The recording that was stopped.
+    Recording(RecordingView),
+    /// The call's trace.
+    Trace(String),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Send an INVITE.
+    Dial(Dial),
+    /// End a leg, whatever its state, with this Q.850 cause.
+    HangUp(LegNo, u8),
+    /// Answer the offer of a leg: a description, or a refusal by status.
+    AnswerOffer(LegNo, Result<Bytes, u16>),
+    /// Media flows as agreed on this leg.
+    Connect(LegNo, Box<Agreed>),
+    /// Tell the media.
+    Media(media::Command),
+    /// Begin the recording under this id.
+    Record(String, RecordingChannels),
+    /// End the media.
+    CloseMedia,
+    /// Write this; in order, until it is stored.
+    Store(Write),
+    /// Answer `/makecall`. At most once.
+    Placed(PlaceOutcome),
+    /// Answer a command.
+    Reply(ReplyId, Result<Reply, CommandError>),
+    /// A trunk asked to be left alone (Retry-After).
+    RestTrunk(usize, Duration),
+    /// A trunk refused our credentials.
+    Unauthorized(usize),
+    /// The customer sees the call no more.
+    Ended,
+}
+
+/// An INVITE to send.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    /// Its leg.
+    pub(crate) leg: LegNo,
+    /// Index in [`Setup::trunks`].
+    pub(crate) trunk: usize,
+    /// Call-ID, tag and branch.
+    pub(crate) identity: Identity,
+    /// Where a redirect points; `None`: the number at the trunk.
+    pub(crate) target: Option<Uri>,
+    /// The offer.
+    pub(crate) offer: Bytes,
+}
+
+/// What is written about a call.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// A further INVITE: what is needed to cancel it.
+    Dialled(usize, Identity),
+    /// The 200.
+    Answered(Answered),
+    /// The end.
+    Ended(Box<Ended>),
+    /// An event.
+    Event(NewEvent),
+    /// A recording begins.
+    RecordingStarted(NewRecording),
+    /// A recording is complete.
+    RecordingFinished(FinishedRecording),
+}
+
+/// Where the call stands: the drawing above.
+#[derive(Debug)]
+enum Stage {
+    New,
+    Dialling,
+    /// The INVITE is being cancelled after the ring timeout.
+    Cancelling(End),
+    Talking,
+    /// Over for everybody outside; recording and quality are waited for.
+    Closing(Closing),
+    Over,
+}
+
+#[derive(Debug)]
+struct Closing {
+    end: End,
+    at: Instant,
+    media_closed: bool,
+}
+
+/// One INVITE and what came of it.
+#[derive(Debug)]
+struct Leg {
+    trunk: usize,
+    identity: Identity,
+    codecs: Vec<Codec>,
+    negotiation: Negotiation,
+    /// Redirects that led here.
+    hops: u8,
+    /// The other codec set has been tried.
+    other_codecs: bool,
+    started: Instant,
+    /// 180–189 was seen.
+    rang: bool,
+    /// To the first answer above 100.
+    provisional: Option<Duration>,
+    last: Option<Final>,
+    /// A re-INVITE without an offer was answered with ours; the answer comes in the ACK.
+    awaits_answer: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Final {
+    after: Duration,
+    status: u16,
+    reason: String,
+}
+
+/// Where the detector stands.
+#[derive(Debug)]
+enum Amd {
+    Off,
+    /// Asked for; the call is not answered yet, or no verdict has come.
+    Pending,
+    Decided(AmdView),
+}
+
+/// Digits kept for a gather with `flush: false`: those of the last 5 s.
+const KEPT_DIGITS: Duration = Duration::from_secs(5);
+/// As many as a gather can take.
+const MAX_KEPT_DIGITS: usize = super::api::MAX_GATHER_DIGITS as usize;
+/// How long the 487 of a cancelled INVITE is waited for before the call ends without it.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// How long `call.ended` waits for the recording and the media's figures.
+const CLOSING_GRACE: Duration = Duration::from_secs(2);
+/// Redirects that are followed for one trunk (`reference.md` §1).
+const MAX_HOPS: u8 = 5;
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    setup: Setup,
+    stage: Stage,
+    legs: Vec<Leg>,
+    /// Index of the trunk that is dialled next.
+    next_trunk: usize,
+    /// Trunks dialled so far.
+    dialled: Vec<usize>,
+    /// What the last trunk's failure meant.
+    last_failure: Option<End>,
+    status: Status,
+    answered: Option<Instant>,
+    placed: bool,
+    amd: Amd,
+    playlist: Playlist,
+    gather: Option<Gather>,
+    kept_digits: VecDeque<(Instant, char)>,
+    recording: Option<Recording>,
+    quality: Option<Value>,
+    sequence: i64,
+    rng: StdRng,
+    timers: Timers,
+    trace: Trace,
+    effects: Vec<Effect>,
+    changed: bool,
+}
+
+impl Machine {
+    /// A call whose row is about to be stored. `call.initiated` is the store's part of the placing,
+    /// so that the machine's own events begin at sequence number 2.
+    pub(crate) fn new(setup: Setup) -> Self {
+        let amd = if setup.amd.is_some() { Amd::Pending } else { Amd::Off };
+        let trace = Trace::new(setup.clock);
+        let rng = StdRng::from_seed(setup.seed);
+        Self {
+            setup,
+            stage: Stage::New,
+            legs: Vec::new(),
+            next_trunk: 0,
+            dialled: Vec::new(),
+            last_failure: None,
+            status: Status::Ringing,
+            answered: None,
+            placed: false,
+            amd,
+            playlist: Playlist::default(),
+            gather: None,
+            kept_digits: VecDeque::new(),
+            recording: None,
+            quality: None,
+            sequence: 1,
+            rng,
+            timers: Timers::default(),
+            trace,
+            effects: Vec::new(),
+            changed: true,
+        }
+    }
+
+    /// Takes one input and says what is to be done, in order.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Start => self.start(now),
+            Input::Sip(leg, event) => self.handle_sip(now, leg, event),
+            Input::NotDialled(leg, why) => self.handle_not_dialled(now, leg, why),
+            Input::Media(event) => self.handle_media(now, event),
+            Input::MediaLost => self.handle_media_lost(now),
+            Input::Command(reply, command) => self.handle_command(now, reply, command),
+            Input::Shutdown => self.handle_shutdown(now),
+            Input::Timeout => self.handle_timeout(now),
+            #[cfg(test)]
+            Input::Fault => panic!("a fault of the machine"),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next_timeout()
+    }
+
+    /// Whether nothing more can come of this call but the ends of its legs.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over) && self.recording.as_ref().is_none_or(Recording::is_done)
+    }
+
+    /// Whether [`view`](Self::view) has changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The call as the API shows it.
+    pub(crate) fn view(&self) -> CallView {
+        CallView {
+            call_id: self.setup.call_id.clone(),
+            status: self.status,
+            number: self.setup.number.clone(),
+            caller_id: self.caller_id().map(str::to_owned),
+            trunk: self.trunk_name().to_owned(),
+            amd: self.amd_view().cloned(),
+            gather: self.gather.as_ref().map(|gather| gather.view(self.setup.clock)),
+            recording: self.recording.as_ref().map(Recording::view),
+            voice_name: self.setup.voice_name.clone(),
+            has_bridge: self.answered.is_some() && !self.is_ended(),
+            metadata: self.setup.metadata.clone(),
+            created_at: self.setup.clock.wall,
+            answered_at: self.answered.map(|at| self.setup.clock.wall(at)),
+        }
+    }
+
+    /// What happened, as text.
+    pub(crate) fn trace(&self) -> String {
+        self.trace.render()
+    }
+
+    /// The call's id.
+    pub(crate) fn call_id(&self) -> &str {
+        &self.setup.call_id
+    }
+
+    /// The caller id of the request or the key.
+    pub(crate) fn own_caller_id(&self) -> Option<&str> {
+        self.setup.caller_id.as_deref()
+    }
+
+    /// Its last status.
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    fn handle_command(&mut self, now: Instant, id: ReplyId, command: Command) {
+        let result = if let Command::Trace = command {
+            Ok(Reply::Trace(self.trace.render()))
+        } else if self.is_ended() {
+            Err(CommandError::NotFound)
+        } else {
+            match command {
+                Command::HangUp => return self.hang_up(now, id),
+                Command::StopRecording => self.stop_recording(now).map(Reply::Recording),
+                _ if self.answered.is_none() => Err(CommandError::NotAnswered),
+                Command::Play(playback) => self.play(now, playback).map(Reply::Playing),
+                Command::Gather(request, audio) => {
+                    self.start_gather(now, request, audio).map(|()| Reply::Done)
+                }
+                Command::Stop => Ok(Reply::Stopped(self.stop(now))),
+                Command::Trace => Ok(Reply::Trace(self.trace.render())),
+            }
+        };
+        self.effects.push(Effect::Reply(id, result));
+        self.play_on(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.expired(now) {
+            self.trace.note(now, format_args!("timer {timer:?}: {}", timer.meaning()));
+            match timer {
+                Timer::Ring => self.ring_timeout(now),
+                Timer::CancelGrace => self.cancelled(now),
+                Timer::AnswerAfterTrying | Timer::AnswerWithin => self.reply_placed(None),
+                Timer::MaxDuration => self.max_duration(now),
+                Timer::Verdict => self.no_verdict(now),
+                Timer::Gather => self.gather_timeout(now, "timeout"),
+                Timer::InterDigit => self.gather_timeout(now, "inter_digit_timeout"),
+                Timer::Closing => self.finish(now),
+            }
+        }
+    }
+
+    /// Whether the customer sees it as ended.
+    fn is_ended(&self) -> bool {
+        matches!(self.stage, Stage::Closing(_) | Stage::Over)
+    }
+
+    /// The leg that counts: the last one.
+    fn current(&self) -> Option<LegNo> {
+        self.legs.len().checked_sub(1).map(LegNo)
+    }
+
+    /// The trunk dialled last, or the one that will be dialled first.
+    fn trunk(&self) -> Option<&TrunkSetup> {
+        self.setup.trunks.get(self.dialled.last().copied().unwrap_or(0))
+    }
+
+    fn trunk_name(&self) -> &str {
+        self.trunk().map_or("", |trunk| &trunk.name)
+    }
+
+    fn caller_id(&self) -> Option<&str> {
+        let own = self.setup.caller_id.as_deref();
+        own.or_else(|| self.trunk().and_then(|trunk| trunk.caller_id.as_deref()))
+    }
+
+    fn amd_view(&self) -> Option<&AmdView> {
+        match &self.amd {
+            Amd::Decided(view) => Some(view),
+            Amd::Off | Amd::Pending => None,
+        }
+    }
+
+    /// Tells the customer, with what belongs to this event only. The sequence has no gaps: an
+    /// event counts when it is put among the effects.
+    fn emit(&mut self, now: Instant, name: &'static str, fields: Value) {
+        self.trace.note(now, format_args!("event {name}"));
+        if !self.setup.webhook {
+            return;
+        }
+        self.sequence += 1;
+        let caller_id = self.caller_id();
+        let subject = Subject {
+            call_id: &self.setup.call_id,
+            number: &self.setup.number,
+            caller_id,
+            status: self.status,
+            metadata: self.setup.metadata.as_ref(),
+            amd: self.amd_view(),
+            gather: self.gather.as_ref().map(|gather| gather.view(self.setup.clock)),
+            recording: self.recording.as_ref().filter(|it| it.is_announced()).map(Recording::view),
+        };
+        let payload =
+            event::payload(&subject, name, self.setup.clock.wall(now), self.sequence, fields);
+        let sequence = self.sequence;
+        let event = NewEvent { sequence, event: name.to_owned(), payload };
+        self.effects.push(Effect::Store(Write::Event(event)));
+    }
+
+    /// `attempts` of `call.ended`.
+    fn attempts(&self) -> Value {
+        let attempt = |leg: &Leg| {
+            json!({
+                "trunk": self.setup.trunks.get(leg.trunk).map(|trunk| &trunk.name),
+                "status": leg.last.as_ref().map(|last| last.status),
+                "reason": leg.last.as_ref().map(|last| &last.reason),
+                "provisionalMs": leg.provisional.map(millis),
+                "finalMs": leg.last.as_ref().map(|last| millis(last.after)),
+            })
+        };
+        self.legs.iter().map(attempt).collect()
+    }
+}

@@ -1,0 +1,338 @@
+//! Dialling: from the first INVITE to an answer or the end of the trunk list.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kaphila_media::sdp::{Capabilities, Codec, Negotiation};
+use kaphila_sip::dialog::DialogState;
+use kaphila_sip::invite::{Body, Failure, Identity, LegEvent};
+use kaphila_sip::message::{Scheme, Uri};
+
+use super::{
+    CANCEL_GRACE, Dial, Effect, Final, Leg, LegNo, MAX_HOPS, Machine, NotDialled, Stage, Timer,
+    TrunkSetup, Write,
+};
+use crate::call::api::{PlaceOutcome, Placed, PlacedEnd};
+use crate::call::cause::{self, End, Next};
+
+/// Never written: a trunk that is dialled exists.
+const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Frames we offer, in ms.
+const PTIME_MS: u8 = 20;
+
+impl Machine {
+    pub(super) fn start(&mut self, now: Instant) {
+        self.stage = Stage::Dialling;
+        self.timers.set(Timer::AnswerWithin, now + self.setup.timing.answer_within);
+        self.dial_next_trunk(now);
+    }
+
+    /// Dials the next trunk of the list; at its end, so does the call.
+    fn dial_next_trunk(&mut self, now: Instant) {
+        let trunk = self.next_trunk;
+        let Some(codecs) = self.setup.trunks.get(trunk).map(|trunk| trunk.codecs.clone()) else {
+            let end = self.last_failure.unwrap_or(cause::TRANSPORT);
+            return self.end_exhausted(now, end);
+        };
+        self.next_trunk += 1;
+        self.dialled.push(trunk);
+        self.timers.set(Timer::Ring, now + self.setup.ring_timeout);
+        self.dial(now, trunk, codecs, None, 0, false);
+    }
+
+    fn dial(
+        &mut self,
+        now: Instant,
+        trunk: usize,
+        codecs: Vec<Codec>,
+        target: Option<Uri>,
+        hops: u8,
+        other_codecs: bool,
+    ) {
+        let leg = LegNo(self.legs.len());
+        let capabilities =
+            Capabilities { codecs: codecs.clone(), telephone_event: true, ptime_ms: PTIME_MS };
+        let address = self.setup.trunks.get(trunk).map_or(UNSPECIFIED, |trunk| trunk.media);
+        let local = SocketAddr::new(address, self.setup.media_port);
+        let mut negotiation = Negotiation::new(capabilities, local, self.setup.session_id);
+        let offer = negotiation.offer();
+        let identity = match leg.0 {
+            0 => self.setup.identity.clone(),
+            _ => Identity::generate(&mut self.rng),
+        };
+        if leg.0 > 0 {
+            self.effects.push(Effect::Store(Write::Dialled(trunk, identity.clone())));
+        }
+        self.legs.push(Leg {
+            trunk,
+            identity: identity.clone(),
+            codecs,
+            negotiation,
+            hops,
+            other_codecs,
+            started: now,
+            rang: false,
+            provisional: None,
+            last: None,
+            awaits_answer: false,
+        });
+        let name = self.setup.trunks.get(trunk).map_or("", |trunk| &trunk.name);
+        self.trace.note(now, format_args!("dial {} over {name}", leg.0));
+        self.effects.push(Effect::Dial(Dial { leg, trunk, identity, target, offer }));
+        self.changed = true;
+    }
+
+    /// An event of a leg. Legs that were left behind say nothing that counts any more: the
+    /// endpoint cancels, acknowledges and hangs up for them.
+    pub(super) fn handle_sip(&mut self, now: Instant, leg: LegNo, event: LegEvent) {
+        if let LegEvent::Ladder(row) = &event {
+            return self.trace.ladder(leg, row);
+        }
+        if self.current() != Some(leg) {
+            return;
+        }
+        match self.stage {
+            Stage::Dialling => self.handle_dialling(now, leg, event),
+            Stage::Cancelling(_) => self.handle_cancelling(now, leg, event),
+            Stage::Talking => self.handle_talking(now, leg, event),
+            Stage::New | Stage::Closing(_) | Stage::Over => {}
+        }
+    }
+
+    fn handle_dialling(&mut self, now: Instant, leg: LegNo, event: LegEvent) {
+        match event {
+            LegEvent::Trying => self.trying(now),
+            LegEvent::Provisional { status, reason: _, body } => {
+                self.provisional(now, leg, status, body);
+            }
+            LegEvent::Answered { body, dialog } => self.answer(now, leg, body, &dialog),
+            LegEvent::Refused { status, reason, q850, retry_after, contacts } => {
+                self.record_final(now, leg, status, reason);
+                self.refused(now, leg, status, q850, retry_after, &contacts);
+            }
+            LegEvent::NoAnswer(Failure::Timeout) => {
+                self.fail_over(now, leg, cause::NO_ANSWER_FROM_TRUNK);
+            }
+            LegEvent::NoAnswer(Failure::Transport(why)) => {
+                self.trace.note(now, format_args!("transport: {why}"));
+                self.fail_over(now, leg, cause::TRANSPORT);
+            }
+            LegEvent::Offer { offer, .. } => self.offered(now, leg, offer),
+            // A BYE on an early dialog, or a leg that ended without a word: the callee's side
+            // gave up, as by a 487 that we did not ask for.
+            LegEvent::Ended(_) | LegEvent::Cancelled { .. } | LegEvent::Closed => {
+                self.end(now, cause::verdict(487, true).0);
+            }
+            LegEvent::OfferAnswered { .. }
+            | LegEvent::Info(_)
+            | LegEvent::Confirmed
+            | LegEvent::Ladder(_) => {}
+        }
+    }
+
+    fn handle_cancelling(&mut self, now: Instant, leg: LegNo, event: LegEvent) {
+        match event {
+            LegEvent::Refused { status, reason, .. } => {
+                self.record_final(now, leg, status, reason);
+                self.cancelled(now);
+            }
+            LegEvent::NoAnswer(_) | LegEvent::Ended(_) | LegEvent::Closed => self.cancelled(now),
+            LegEvent::Offer { .. } => self.effects.push(Effect::AnswerOffer(leg, Err(488))),
+            _ => {}
+        }
+    }
+
+    fn trying(&mut self, now: Instant) {
+        if !self.placed && !self.timers.is_set(Timer::AnswerAfterTrying) {
+            let at = now + self.setup.timing.answer_after_trying;
+            self.timers.set(Timer::AnswerAfterTrying, at);
+        }
+    }
+
+    fn provisional(&mut self, now: Instant, leg: LegNo, status: u16, body: Option<Body>) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.provisional.get_or_insert(now.saturating_duration_since(it.started));
+        it.rang |= (180..=189).contains(&status);
+        self.reply_placed(None);
+        if let Some(body) = body {
+            self.early_media(now, leg, &body.bytes);
+        }
+    }
+
+    /// A description before the answer. An unusable one is no reason to give up: the 200 decides.
+    fn early_media(&mut self, now: Instant, leg: LegNo, sdp: &Bytes) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        match it.negotiation.handle_answer(sdp) {
+            Ok(agreed) => self.effects.push(Effect::Connect(leg, Box::new(agreed))),
+            Err(error) => self.trace.note(now, format_args!("early media unusable: {error}")),
+        }
+    }
+
+    fn answer(&mut self, now: Instant, leg: LegNo, body: Option<Body>, dialog: &DialogState) {
+        let Some(it) = self.legs.get_mut(leg.0) else { return };
+        it.provisional.get_or_insert(now.saturating_duration_since(it.started));
+        // The answer may have come in a 183 already, and the 200 need not repeat it.
+        let agreed = match body {
+            Some(body) => it.negotiation.handle_answer(&body.bytes).map_err(|e| e.to_string()),
+            None => it.negotiation.agreed().cloned().ok_or_else(|| "none".to_owned()),
+        };
+        self.record_final(now, leg, 200, "OK".to_owned());
+        match agreed {
+            Ok(agreed) => self.answered(now, leg, agreed, dialog),
+            Err(why) => {
+                self.trace.note(now, format_args!("answer unusable: {why}"));
+                self.effects.push(Effect::HangUp(leg, cause::UNUSABLE_ANSWER.cause));
+                self.end(now, cause::UNUSABLE_ANSWER);
+            }
+        }
+    }
+
+    fn record_final(&mut self, now: Instant, leg: LegNo, status: u16, reason: String) {
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            let after = now.saturating_duration_since(it.started);
+            it.last = Some(Final { after, status, reason });
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        leg: LegNo,
+        status: u16,
+        q850: Option<u8>,
+        retry_after: Option<Duration>,
+        contacts: &[Uri],
+    ) {
+        let Some(it) = self.legs.get(leg.0) else { return };
+        let (trunk, hops, other_codecs, rang) = (it.trunk, it.hops, it.other_codecs, self.rang());
+        match (status, retry_after) {
+            (503, Some(rest)) => self.effects.push(Effect::RestTrunk(trunk, rest)),
+            (401 | 407, _) => self.effects.push(Effect::Unauthorized(trunk)),
+            _ => {}
+        }
+        if (300..=399).contains(&status) && !rang && hops < MAX_HOPS {
+            let own = self.setup.trunks.get(trunk);
+            if let Some(target) = contacts.iter().find(|uri| own.is_some_and(|t| t.owns(uri))) {
+                let codecs = it.codecs.clone();
+                return self.dial(now, trunk, codecs, Some(target.clone()), hops + 1, other_codecs);
+            }
+        }
+        let (end, next) = cause::verdict(status, rang);
+        let end = end.with_q850(q850);
+        match next {
+            Next::Trunk => self.fail_over(now, leg, end),
+            Next::OtherCodecs if !other_codecs => {
+                let codecs = other_codec_set(&it.codecs);
+                self.dial(now, trunk, codecs, None, hops, true);
+            }
+            Next::OtherCodecs | Next::Nothing => self.end(now, end),
+        }
+    }
+
+    /// The next trunk, unless a telephone rang.
+    fn fail_over(&mut self, now: Instant, leg: LegNo, end: End) {
+        if self.rang() {
+            let rang_out = end == cause::NO_ANSWER_FROM_TRUNK;
+            return self.end(now, if rang_out { cause::verdict(408, true).0 } else { end });
+        }
+        self.trace.note(now, format_args!("leg {} failed, cause {}", leg.0, end.cause));
+        self.last_failure = Some(end);
+        self.dial_next_trunk(now);
+    }
+
+    /// Whether a telephone rang on any leg: then nothing is tried again.
+    fn rang(&self) -> bool {
+        self.legs.iter().any(|leg| leg.rang)
+    }
+
+    pub(super) fn handle_not_dialled(&mut self, now: Instant, leg: LegNo, why: NotDialled) {
+        if self.current() != Some(leg) || !matches!(self.stage, Stage::Dialling) {
+            return;
+        }
+        match why {
+            NotDialled::OverLimit => {
+                self.trace.note(now, format_args!("trunk at its limit, skipped"));
+                self.legs.pop();
+                self.dialled.pop();
+                self.dial_next_trunk(now);
+            }
+            NotDialled::Transport(why) => {
+                self.trace.note(now, format_args!("not dialled: {why}"));
+                self.fail_over(now, leg, cause::TRANSPORT);
+            }
+        }
+    }
+
+    pub(super) fn ring_timeout(&mut self, now: Instant) {
+        let (Stage::Dialling, Some(leg)) = (&self.stage, self.current()) else { return };
+        self.stage = Stage::Cancelling(cause::RING_TIMEOUT);
+        self.effects.push(Effect::HangUp(leg, cause::RING_TIMEOUT.cause));
+        self.timers.set(Timer::CancelGrace, now + CANCEL_GRACE);
+    }
+
+    /// The cancelled INVITE has its final answer, or none will come.
+    pub(super) fn cancelled(&mut self, now: Instant) {
+        if let Stage::Cancelling(end) = self.stage {
+            self.end(now, end);
+        }
+    }
+
+    /// Answers `/makecall`, once.
+    pub(super) fn reply_placed(&mut self, end: Option<End>) {
+        if std::mem::replace(&mut self.placed, true) {
+            return;
+        }
+        self.timers.stop(Timer::AnswerAfterTrying);
+        self.timers.stop(Timer::AnswerWithin);
+        let sip_status = self.final_answer().map(|last| last.status);
+        let placed = Placed {
+            call_id: self.setup.call_id.clone(),
+            status: end.map_or(self.status, |end| end.status),
+            credits: self.setup.credits,
+            trunk: self.trunk_name().to_owned(),
+            trunk_attempts: self.dialled.len(),
+            total_trunks: self.setup.total_trunks,
+            caller_id: self.caller_id().map(str::to_owned),
+            end: end.map(|end| PlacedEnd { reason: end.reason, cause: end.cause, sip_status }),
+        };
+        self.effects.push(Effect::Placed(PlaceOutcome::Placed(placed)));
+    }
+
+    /// Every trunk was tried.
+    fn end_exhausted(&mut self, now: Instant, end: End) {
+        if !std::mem::replace(&mut self.placed, true) {
+            let name = |trunk: &usize| self.setup.trunks.get(*trunk).map(|it| it.name.clone());
+            self.effects.push(Effect::Placed(PlaceOutcome::Failed {
+                call_id: self.setup.call_id.clone(),
+                attempted_trunks: self.dialled.iter().filter_map(name).collect(),
+                total_trunks: self.setup.total_trunks,
+            }));
+        }
+        self.end(now, end);
+    }
+
+    /// The final answer of the leg that counts.
+    pub(super) fn final_answer(&self) -> Option<&Final> {
+        self.legs.last().and_then(|leg| leg.last.as_ref())
+    }
+}
+
+impl TrunkSetup {
+    /// Whether a redirect to `uri` stays within this trunk and names somebody.
+    fn owns(&self, uri: &Uri) -> bool {
+        let host = uri.host.to_string();
+        let host = host.trim_matches(['[', ']']);
+        uri.scheme == Scheme::Sip
+            && uri.user.is_some()
+            && self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+    }
+}
+
+/// What to offer after a 488: the codecs that were not offered, or the same in another order
+/// where all were.
+fn other_codec_set(offered: &[Codec]) -> Vec<Codec> {
+    let rest: Vec<Codec> =
+        [Codec::Pcmu, Codec::Pcma].into_iter().filter(|codec| !offered.contains(codec)).collect();
+    if rest.is_empty() { offered.iter().rev().copied().collect() } else { rest }
+}

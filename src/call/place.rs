@@ -1,0 +1,341 @@
+//! From a request to a call that lives: every check, the row, the task.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kaphila_media::engine::{MediaCall, OpenOptions};
+use kaphila_media::session::MediaEvent;
+use kaphila_sip::invite::Identity;
+use rand::Rng;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::actor::{Actor, Candidate, Parts, Permits};
+use super::event::{self, Subject};
+use super::machine::{Clock, Machine, Setup, TrunkSetup};
+use super::registry::MAX_COMMANDS;
+use super::{Inner, PlaceAnswer, PlaceRefusal, PlaceRequest, Status};
+use crate::number::prefixes_permit;
+use crate::store::{
+    self, Authenticated, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError, StoreError,
+    Trunk, TrunkId,
+};
+use crate::trunk::limits::{Caps, Over, Permit};
+use crate::trunk::route::{self, NoRoute};
+
+/// What `Calls::place` does. The work is a task of its own: once it has begun, a client that goes
+/// away leaves no call without an owner.
+pub(super) async fn place(
+    inner: &Arc<Inner>,
+    auth: &Authenticated,
+    request: PlaceRequest,
+) -> Result<PlaceAnswer, PlaceRefusal> {
+    let (inner, auth) = (Arc::clone(inner), auth.clone());
+    let task = Box::pin(async move { Placing { inner, auth, request }.run().await });
+    #[allow(clippy::disallowed_methods, reason = "a call outlives its request")]
+    let placed = tokio::spawn(task).await;
+    placed.unwrap_or_else(|error| {
+        tracing::error!(%error, "placing a call failed");
+        Err(PlaceRefusal::Internal)
+    })
+}
+
+struct Placing {
+    inner: Arc<Inner>,
+    auth: Authenticated,
+    request: PlaceRequest,
+}
+
+/// What a call over its first trunk is admitted with.
+struct Admitted {
+    candidates: Vec<Candidate>,
+    trunk: Permit<TrunkId>,
+    /// How many are assigned to the key.
+    total: usize,
+}
+
+impl Placing {
+    #[allow(clippy::disallowed_methods, reason = "a driver: the call's clock begins here")]
+    async fn run(self) -> Result<PlaceAnswer, PlaceRefusal> {
+        let (now, wall) = (Instant::now(), Millis::wall_clock());
+        let caller = self.caller_id()?;
+        self.check_destination()?;
+        if self.inner.registry.is_draining() {
+            return Err(PlaceRefusal::Draining);
+        }
+        let trunks = self.inner.services.store.key_trunks(&self.auth, wall).await;
+        let trunks = trunks.map_err(|error| unavailable(&error))?;
+        let order = self.route(now, &trunks)?;
+        let key = match self.inner.registry.keys.admit(now, self.auth.key, self.caps()) {
+            Ok(permit) => permit,
+            Err(over) => return Err(self.or_no_credit(over_key(over)).await),
+        };
+        let whole = Caps { concurrent: Some(self.inner.settings.max_calls), per_second: None };
+        let Ok(capacity) = self.inner.registry.capacity.admit(now, (), whole) else {
+            return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
+        };
+        let Some(admitted) = self.admit(now, &trunks, &order).await else {
+            return Err(self.or_no_credit(PlaceRefusal::TrunkLimit).await);
+        };
+        let Some((media, events)) = self.open_media(&admitted) else {
+            return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
+        };
+        let permits = Permits { _key: key, _capacity: capacity };
+        self.begin(Clock { at: now, wall }, caller, admitted, permits, media, events).await
+    }
+
+    /// The caller id of the request, else the key's.
+    fn caller_id(&self) -> Result<Option<String>, PlaceRefusal> {
+        let Some(asked) = &self.request.caller_id else {
+            return Ok(self.auth.caller_id.clone());
+        };
+        let allowed = &self.auth.allowed_caller_ids;
+        let own = self.auth.caller_id.as_deref() == Some(asked.as_str());
+        if allowed.is_empty() || own || allowed.iter().any(|it| it == asked.as_str()) {
+            return Ok(Some(asked.as_str().to_owned()));
+        }
+        Err(PlaceRefusal::CallerIdDenied)
+    }
+
+    fn check_destination(&self) -> Result<(), PlaceRefusal> {
+        let number = self.request.number.as_str();
+        let denied = self.inner.settings.deny_numbers.iter().any(|it| it == number);
+        let permitted =
+            prefixes_permit(number, &self.auth.allow_prefixes, &self.auth.deny_prefixes);
+        if denied || !permitted { Err(PlaceRefusal::DestinationDenied) } else { Ok(()) }
+    }
+
+    fn route(&self, now: Instant, trunks: &KeyTrunks) -> Result<Vec<usize>, PlaceRefusal> {
+        let registry = &self.inner.registry;
+        let last = registry.last_start(self.auth.key).or(trunks.last);
+        let reachable = |id| !registry.rest.is_resting(now, &id);
+        route::order(&trunks.trunks, last, &self.request.number, reachable).map_err(|no| match no {
+            NoRoute::NoTrunks => PlaceRefusal::NoTrunks,
+            NoRoute::StarOrHash => PlaceRefusal::InvalidNumber("must not hold * or #"),
+            NoRoute::Denied => PlaceRefusal::DestinationDenied,
+        })
+    }
+
+    fn caps(&self) -> Caps {
+        Caps { concurrent: cap(self.auth.max_calls), per_second: cap(self.auth.max_cps) }
+    }
+
+    /// Of two reasons, the one that stands first in `semantics.md`: credit before caps.
+    async fn or_no_credit(&self, refusal: PlaceRefusal) -> PlaceRefusal {
+        match self.inner.services.store.account(&self.auth).await {
+            Ok(Some(key)) if key.credits - key.holds < 1 => PlaceRefusal::InsufficientCredits,
+            _ => refusal,
+        }
+    }
+
+    /// The trunks to dial, from the first one with room.
+    async fn admit(&self, now: Instant, trunks: &KeyTrunks, order: &[usize]) -> Option<Admitted> {
+        let ordered = order.iter().filter_map(|at| trunks.trunks.get(*at));
+        let mut ordered = ordered.skip_while(|_| false);
+        let limits = &self.inner.registry.trunks;
+        let (first, trunk) = ordered.find_map(|trunk| {
+            let permit = limits.admit(now, trunk.id, trunk_caps(trunk)).ok()?;
+            Some((trunk, permit))
+        })?;
+        self.inner.registry.note_start(self.auth.key, first.id);
+        let mut candidates = Vec::new();
+        for trunk in std::iter::once(first).chain(ordered) {
+            let targets = &self.inner.registry.targets;
+            let target = targets.resolve(now, trunk, &self.inner.settings.codecs).await;
+            candidates.push(Candidate {
+                id: trunk.id,
+                name: trunk.settings.name.clone(),
+                caps: trunk_caps(trunk),
+                learn_rtp: trunk.settings.learn_rtp,
+                target,
+            });
+        }
+        Some(Admitted { candidates, trunk, total: trunks.trunks.len() })
+    }
+
+    /// A port of its own; without one nothing is dialled.
+    fn open_media(&self, admitted: &Admitted) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
+        let options = OpenOptions {
+            rtp_timeout: self.inner.settings.rtp_timeout,
+            learn_source: admitted.candidates.iter().any(|it| it.learn_rtp),
+            ..OpenOptions::default()
+        };
+        let opened = self.inner.services.media.open(options);
+        opened.inspect_err(|error| tracing::warn!(%error, "no media for a call")).ok()
+    }
+
+    /// Stores the call and lets it live.
+    async fn begin(
+        self,
+        clock: Clock,
+        caller: Option<String>,
+        admitted: Admitted,
+        permits: Permits,
+        media: MediaCall,
+        media_events: mpsc::Receiver<MediaEvent>,
+    ) -> Result<PlaceAnswer, PlaceRefusal> {
+        let Some(first) = admitted.candidates.first() else { return Err(PlaceRefusal::Internal) };
+        let identity = Identity::generate(&mut rand::rng());
+        let shown = caller.clone().or_else(|| first.caller_id());
+        let row = self.row(clock.wall, first, &identity, shown.clone());
+        let initiated = self.initiated(clock.wall, first.name.clone(), shown);
+        let stored = self.inner.services.store.place(&self.auth, row, initiated).await;
+        let placed = stored.map_err(refusal)?;
+
+        let setup = self.setup(clock, caller, &admitted, &placed, identity, media.local());
+        let machine = Machine::new(setup);
+        let (commands, mailbox) = mpsc::channel(MAX_COMMANDS);
+        let (view, seen) = watch::channel(Arc::new(machine.view()));
+        let call_id = placed.call.call_id();
+        let registered = self.inner.registry.enter(call_id, self.auth.key, commands, seen);
+        let (answer, outcome) = oneshot::channel();
+        let actor = Actor::new(Parts {
+            inner: Arc::clone(&self.inner),
+            machine,
+            call: placed.call.clone(),
+            number: self.request.number.clone(),
+            candidates: admitted.candidates,
+            first_trunk: admitted.trunk,
+            permits,
+            registered,
+            media,
+            media_events,
+            mailbox,
+            view,
+            answer,
+        });
+        self.inner.registry.tasks.spawn(actor.run());
+        let outcome = outcome.await.map_err(|_| PlaceRefusal::Internal)?;
+        Ok(PlaceAnswer { call: placed.call, outcome })
+    }
+
+    fn row(
+        &self,
+        now: Millis,
+        first: &Candidate,
+        identity: &Identity,
+        caller_id: Option<String>,
+    ) -> NewCall {
+        let request = &self.request;
+        let number = request.number.as_str().to_owned();
+        NewCall {
+            now,
+            direction: Direction::Outbound,
+            callee: number.clone(),
+            number,
+            caller_id,
+            webhook_url: request.webhook_url.clone(),
+            metadata: request.metadata.as_ref().map(|it| json!(it).to_string()),
+            use_amd: request.amd.is_some(),
+            voice_name: Some(request.voice_name.clone()),
+            ring_timeout_ms: super::machine::millis(request.ring_timeout),
+            record: self.is_recorded(),
+            trunk: Some((first.id, first.name.clone())),
+            leg: first.leg(identity),
+            idempotency: request.idempotency.clone(),
+        }
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.request.record.unwrap_or(self.auth.record_default)
+    }
+
+    /// What builds `call.initiated` once the call's id is known.
+    fn initiated(
+        &self,
+        now: Millis,
+        trunk: String,
+        caller_id: Option<String>,
+    ) -> impl Fn(&store::Placed) -> NewEvent + Send + Sync + 'static {
+        let (number, metadata) = (self.request.number.clone(), self.request.metadata.clone());
+        move |placed| {
+            let name = "call.initiated";
+            let subject = Subject {
+                call_id: placed.call.call_id(),
+                number: number.as_str(),
+                caller_id: caller_id.as_deref(),
+                status: Status::Ringing,
+                metadata: metadata.as_ref(),
+                amd: None,
+                gather: None,
+                recording: None,
+            };
+            let payload = event::payload(&subject, name, now, 1, json!({ "trunk": trunk }));
+            NewEvent { sequence: 1, event: name.to_owned(), payload }
+        }
+    }
+
+    fn setup(
+        &self,
+        clock: Clock,
+        caller_id: Option<String>,
+        admitted: &Admitted,
+        placed: &store::Placed,
+        identity: Identity,
+        media: std::net::SocketAddr,
+    ) -> Setup {
+        let request = &self.request;
+        let settings = &self.inner.settings;
+        let bound = Some(media.ip()).filter(|ip| !ip.is_unspecified());
+        let address = settings.media_address.or(bound);
+        let trunk = |candidate: &Candidate| candidate.setup(address, settings);
+        let (mut seed, session_id) = ([0; 32], rand::random());
+        rand::rng().fill_bytes(&mut seed);
+        Setup {
+            call_id: placed.call.call_id().to_owned(),
+            number: request.number.as_str().to_owned(),
+            caller_id,
+            webhook: request.webhook_url.is_some(),
+            metadata: request.metadata.clone(),
+            amd: request.amd.clone(),
+            voice_name: request.voice_name.clone(),
+            ring_timeout: request.ring_timeout,
+            record: self.is_recorded(),
+            channels: request.recording_channels,
+            record_early_media: request.record_early_media,
+            trunks: admitted.candidates.iter().map(trunk).collect::<Vec<TrunkSetup>>(),
+            total_trunks: admitted.total,
+            credits: placed.credits,
+            identity,
+            seed,
+            media_port: media.port(),
+            session_id,
+            timing: settings.timing,
+            clock,
+        }
+    }
+}
+
+fn over_key(over: Over) -> PlaceRefusal {
+    match over {
+        Over::Concurrent => PlaceRefusal::ConcurrentCalls,
+        Over::PerSecond => PlaceRefusal::CallsPerSecond,
+    }
+}
+
+fn trunk_caps(trunk: &Trunk) -> Caps {
+    let settings = &trunk.settings;
+    Caps { concurrent: cap(settings.max_channels), per_second: cap(settings.max_cps) }
+}
+
+fn cap(value: Option<i64>) -> Option<u32> {
+    value.map(|most| u32::try_from(most).unwrap_or(0))
+}
+
+fn unavailable(error: &StoreError) -> PlaceRefusal {
+    if error.is_unavailable() {
+        tracing::warn!(%error, "a call was refused");
+        return PlaceRefusal::DatabaseUnavailable;
+    }
+    tracing::error!(%error, "a call was refused");
+    PlaceRefusal::Internal
+}
+
+fn refusal(error: PlaceError) -> PlaceRefusal {
+    match error {
+        PlaceError::InsufficientCredits => PlaceRefusal::InsufficientCredits,
+        PlaceError::KeyGone => PlaceRefusal::KeyGone,
+        PlaceError::Repeated(known) => PlaceRefusal::Repeated(Box::new(known)),
+        PlaceError::Store(error) => unavailable(&error),
+    }
+}

@@ -1,0 +1,161 @@
+//! A call as `/calls` and `/recordings` show it: a snapshot that its actor publishes.
+
+use std::time::Duration;
+
+use kaphila_media::amd::{self, Cause, Figures, Verdict};
+use serde_json::{Value, json};
+
+use super::api::RecordingView;
+use super::cause::Status;
+use crate::store::{AmdResult, Millis};
+
+/// A live call.
+#[derive(Debug, Clone)]
+pub struct CallView {
+    /// Its id.
+    pub call_id: String,
+    /// Ringing or answered; an ended call has no view.
+    pub status: Status,
+    /// Whom it calls, cleaned.
+    pub number: String,
+    /// The caller id shown.
+    pub caller_id: Option<String>,
+    /// The trunk that is being tried or carries it.
+    pub trunk: String,
+    /// The detector's last verdict.
+    pub amd: Option<AmdView>,
+    /// The gather that runs.
+    pub gather: Option<GatherView>,
+    /// Its recording, written or finished.
+    pub recording: Option<RecordingView>,
+    /// The voice of its prompts.
+    pub voice_name: String,
+    /// Whether media is up (answered).
+    pub has_bridge: bool,
+    /// What the customer attached.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// When it was placed.
+    pub created_at: Millis,
+    /// When it was answered.
+    pub answered_at: Option<Millis>,
+}
+
+impl CallView {
+    /// `outbound`; calls from trunks are not built yet.
+    #[must_use]
+    pub const fn direction(&self) -> &'static str {
+        "outbound"
+    }
+}
+
+/// What the detector found, and the figures behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AmdView {
+    /// `HUMAN`, `MACHINE`, `NOTSURE`, `UNKNOWN`.
+    pub status: amd::Status,
+    /// As `semantics.md` lists them.
+    pub cause: Cause,
+    /// 0–1.
+    pub confidence: f64,
+    /// When it was decided, in ms from the answer.
+    pub decided_ms: u32,
+    /// What was measured; `None` where nothing was.
+    pub figures: Option<Figures>,
+}
+
+impl AmdView {
+    /// The call ended `after` the answer, before a verdict.
+    pub(crate) fn hung_up(after: Duration) -> Self {
+        Self::without_figures(amd::Status::NotSure, Cause::Hangup, after)
+    }
+
+    /// Nothing was heard until `after` the answer.
+    pub(crate) fn unheard(after: Duration) -> Self {
+        Self::without_figures(amd::Status::Unknown, Cause::NoAudio, after)
+    }
+
+    fn without_figures(status: amd::Status, cause: Cause, after: Duration) -> Self {
+        let decided_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        Self { status, cause, confidence: 0.0, decided_ms, figures: None }
+    }
+
+    /// As events and `/calls` show it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "status": self.status.name(),
+            "cause": self.cause.name(),
+            "confidence": self.confidence,
+            "decidedMs": self.decided_ms,
+            "figures": self.figures.map(|it| json!({
+                "measured": it.measured,
+                "limit": it.limit,
+                "silenceMs": it.silence_ms,
+                "runMs": it.run_ms,
+                "totalVoiceMs": it.total_voice_ms,
+                "words": it.words,
+            })),
+        })
+    }
+}
+
+impl From<&Verdict> for AmdView {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            status: verdict.status,
+            cause: verdict.cause,
+            confidence: (f64::from(verdict.confidence) * 1000.0).round() / 1000.0,
+            decided_ms: verdict.decided_ms,
+            figures: Some(verdict.figures),
+        }
+    }
+}
+
+impl From<&AmdView> for AmdResult {
+    fn from(view: &AmdView) -> Self {
+        Self {
+            status: view.status.name().to_owned(),
+            cause: view.cause.name().to_owned(),
+            confidence: view.confidence,
+        }
+    }
+}
+
+/// A gather that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatherView {
+    /// How many digits complete it.
+    pub expected_digits: u8,
+    /// Those so far.
+    pub digits: String,
+    /// Its timeout, ms.
+    pub timeout_ms: u64,
+    /// When it began.
+    pub started_at: Millis,
+}
+
+impl GatherView {
+    /// As events and `/calls` show it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "expectedDigits": self.expected_digits,
+            "digits": self.digits,
+            "timeoutMs": self.timeout_ms,
+            "startedAt": self.started_at.to_rfc3339(),
+        })
+    }
+}
+
+impl RecordingView {
+    /// As events and `/calls` show it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "active": self.active,
+            "filename": self.filename,
+            "recordingId": self.recording_id,
+            "method": "bridge",
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! A server of calls, and the carriers it calls.
+
+pub(crate) mod carrier;
+pub(crate) mod server;
