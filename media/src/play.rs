@@ -1,6 +1,6 @@
 //! Sound files → what a call plays: 8 kHz mono samples, decoded once and shared.
 //!
-//! It knows files and their bounds; [`wav`] knows the format, [`resample`](crate::resample) the
+//! It knows files and their bounds; `wav` knows the format, [`resample`](crate::resample) the
 //! rates. It refuses to know calls and time. Everything here blocks: keep it off the workers and the
 //! async threads. Start at [`Cache`].
 #![warn(clippy::indexing_slicing)]
@@ -62,8 +62,8 @@ pub enum Reason {
     TooLarge,
 }
 
-/// Decodes a WAV file: PCM of 8, 16, 24 or 32 bits, 32-bit float, μ-law or A-law, 1 to
-/// [`16`](wav::MAX_CHANNELS) channels (averaged), 1 to 192 kHz. A file cut short gives what is there.
+/// Decodes a WAV file: PCM of 8, 16, 24 or 32 bits, 32-bit float, μ-law or A-law, 1 to 16 channels
+/// (averaged), 1 to 192 kHz. A file cut short gives what is there.
 ///
 /// # Errors
 /// What is wrong with the file, by name.

@@ -8,7 +8,7 @@
 //! Time is cut into slots of 2 ms ([`crate::wheel`]). In each the worker takes the commands, drains
 //! what can be read (one epoll for all sockets, asked and never waited for) and gives the calls
 //! whose slot it is their turn; then it sleeps to the next. A worker without calls sleeps until it
-//! is called. Start at [`Worker::run`].
+//! is called. Start at `Worker::run`.
 #![allow(clippy::disallowed_methods, reason = "a driver: it keeps the time of the slots")]
 
 use std::io;
