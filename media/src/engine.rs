@@ -365,7 +365,7 @@ impl MediaCall {
             return Err(CommandError::Gone);
         }
         if matches!(command, Command::Close) {
-            self.close();
+            self.link.close(&self.state);
             return Ok(());
         }
         let message = Message::Command(Arc::clone(&self.state), command);
@@ -407,18 +407,12 @@ impl MediaCall {
     pub(crate) fn panic(&self) {
         let _ = self.link.send(Message::Panic(Arc::clone(&self.state)));
     }
-
-    fn close(&self) {
-        self.state.close();
-        // Only to make it known within 2 ms: without room, the call's own turn finds it.
-        let _ = self.link.send(Message::Close(Arc::clone(&self.state)));
-    }
 }
 
 impl Drop for MediaCall {
     fn drop(&mut self) {
         if !self.state.is_gone() {
-            self.close();
+            self.link.close(&self.state);
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum Message {
     Open(Box<Call>),
     /// A command for a call.
     Command(Arc<CallState>, Command),
-    /// [`CallState::close`] was called.
+    /// The call must end.
     Close(Arc<CallState>),
     /// Makes the call's next turn panic.
     #[cfg(test)]
@@ -59,6 +59,8 @@ pub(crate) struct Link {
     messages: Mutex<Producer<Message>>,
     thread: OnceLock<Thread>,
     stopping: AtomicBool,
+    /// A call was closed and there was no room to say so.
+    closed_unsaid: AtomicBool,
     pub(crate) counters: Counters,
 }
 
@@ -70,6 +72,7 @@ impl Link {
             messages: Mutex::new(producer),
             thread: OnceLock::new(),
             stopping: false.into(),
+            closed_unsaid: false.into(),
             counters: Counters::default(),
         };
         (Arc::new(link), consumer)
@@ -84,6 +87,14 @@ impl Link {
         drop(messages);
         self.wake();
         result.map_err(|rtrb::PushError::Full(message)| message)
+    }
+
+    /// Ends a call. Is never lost: without room for a message the worker looks for itself.
+    pub(crate) fn close(&self, state: &Arc<CallState>) {
+        state.close();
+        if self.send(Message::Close(Arc::clone(state))).is_err() {
+            self.closed_unsaid.store(true, Ordering::Release);
+        }
     }
 
     /// Tells whom to wake.
@@ -203,7 +214,7 @@ impl Worker {
     fn take_messages(&mut self, now: Instant, slot: u64) {
         // Bounded, so that who sends without end cannot stop the clock.
         for _ in 0..MESSAGES {
-            let Ok(message) = self.messages.pop() else { return };
+            let Ok(message) = self.messages.pop() else { break };
             match message {
                 Message::Open(call) => self.open(call, slot),
                 Message::Command(state, command) => {
@@ -215,6 +226,15 @@ impl Worker {
                 #[cfg(test)]
                 Message::Panic(state) => {
                     self.act(&state, |call| call.panics = true);
+                }
+            }
+        }
+        // After the messages: the call itself may be among them.
+        if self.link.closed_unsaid.swap(false, Ordering::AcqRel) {
+            for (key, call) in &mut self.calls {
+                let told = |call: &mut Call| call.tell_to_close(now);
+                if call.state.is_closing() && call.guarded(&self.link.counters, told) {
+                    self.over.push(key);
                 }
             }
         }
@@ -338,9 +358,11 @@ impl Worker {
         let keys: Vec<usize> = self.calls.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(call) = self.calls.get_mut(key) {
-                call.state.close();
                 let (counters, output) = (&self.link.counters, &mut self.output);
-                call.guarded(counters, |call| call.turn(now, output, counters));
+                call.guarded(counters, |call| {
+                    call.tell_to_close(now);
+                    call.turn(now, output, counters);
+                });
             }
             self.over.push(key);
         }

@@ -45,8 +45,13 @@ impl Default for CallState {
 
 impl CallState {
     /// The call must end, also where no message can tell so.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
+    }
+
+    /// [`Self::close`] was called.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// The worker lets the call go.
@@ -217,8 +222,7 @@ impl Call {
     pub(super) fn turn(&mut self, now: Instant, output: &mut TickOutput, counters: &Counters) {
         #[cfg(test)]
         assert!(!self.panics, "asked for by a test");
-        if self.state.closing.load(Ordering::Acquire) {
-            self.tell_to_close(now);
+        if self.told_to_close {
             self.closing_turns += 1;
             if self.closing_turns > CLOSING_TURNS {
                 return self.fail(counters, "its session does not close".to_owned());

@@ -158,7 +158,7 @@ fn a_closed_call_is_handed_to_the_janitor_and_its_key_used_again() {
     let mut bench = Bench::new(2);
     bench.turn();
     let first = Arc::clone(&bench.states[0]);
-    first.close(); // without a message: its own turn finds it
+    bench.link.close(&first);
     (0..20).for_each(|_| bench.turn());
     assert!(first.is_gone());
     assert_eq!(bench.graves.slots(), 1);
@@ -170,4 +170,16 @@ fn a_closed_call_is_handed_to_the_janitor_and_its_key_used_again() {
     bench.send(Message::Command(first, Command::Close));
     (0..20).for_each(|_| bench.turn());
     assert_eq!(bench.worker.calls.len(), 2);
+}
+
+#[test]
+fn a_hang_up_is_not_lost_where_there_is_no_room_for_it() {
+    let mut bench = Bench::new(2);
+    bench.turn();
+    let (first, second) = (Arc::clone(&bench.states[0]), Arc::clone(&bench.states[1]));
+    while bench.link.send(Message::Command(Arc::clone(&second), Command::Answered)).is_ok() {}
+    bench.link.close(&first);
+    (0..20).for_each(|_| bench.turn());
+    assert!(first.is_gone());
+    assert!(!second.is_gone());
 }
