@@ -49,7 +49,7 @@ fn packets_go_to_the_port_that_the_far_end_sends_from() {
         end.handle(at(i), Channel::Rtp, real, &packet);
     }
     assert_eq!(end.tick(at(6))[0].1, real);
-    assert_eq!(end.session.latched(), Some(real));
+    assert_eq!(end.session.sole_source(at(6)), Some(real));
     assert_eq!(end.session.counters().probes, 2);
 }
 
@@ -75,5 +75,5 @@ fn a_type_that_was_not_agreed_cannot_latch_and_rubbish_is_counted() {
     assert_eq!(counters.unknown_type, 9);
     assert_eq!((counters.malformed, counters.rtcp_malformed), (4, 4));
     assert_eq!((counters.rtcp_strangers, counters.astray), (1, 1));
-    assert_eq!(end.session.latched(), None);
+    assert_eq!(end.session.sole_source(now), Some(peer));
 }
