@@ -112,6 +112,7 @@ CREATE TABLE calls (
     quality        TEXT
 );
 CREATE INDEX calls_by_key ON calls (api_key, id);
+CREATE INDEX calls_by_age ON calls (created_at);
 CREATE INDEX calls_open ON calls (node) WHERE ended_at IS NULL;
 
 CREATE TABLE recordings (

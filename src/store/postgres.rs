@@ -16,7 +16,7 @@ pub(super) type Db = sqlx::Postgres;
 pub(super) const BEGIN: &str = "BEGIN";
 
 /// How long a request waits for a connection before it is answered 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(800);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
 /// Connections for reading.
 const READERS: u32 = 8;
 

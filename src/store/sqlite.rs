@@ -19,7 +19,7 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// How long a write waits for another process's (the command line's) lock. New calls must be
 /// refused within a second when the database is stuck.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// Readers: enough for lists beside look-ups; WAL lets them run beside the writer.
 const READERS: u32 = 4;
 /// Bytes of write-ahead log kept between checkpoints.

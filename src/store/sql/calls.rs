@@ -414,7 +414,7 @@ fn crashed(row: &CallRow, alive: Millis) -> Ended {
         end_reason: "server_shutdown".to_owned(),
         hangup_cause: "41".to_owned(),
         ended_by: "system".to_owned(),
-        answered_at: None,
+        answered_at: row.answered_at,
         duration_secs: row.answered_at.map_or(0, |answered| at.since(answered) / Millis::SECOND),
         sip_status: None,
         sip_reason: None,
@@ -464,12 +464,12 @@ impl Apply for Prune {
             .bind(self.now)
             .execute(&mut *tx.conn)
             .await?;
-        // Oldest first by id, which counts up with time. Recordings hold their call's row.
+        // Recordings hold their call's row; the newest row holds the count of call ids.
         sqlx::query(
             "DELETE FROM calls WHERE id IN (SELECT c.id FROM calls c WHERE c.created_at <= $1 \
              AND c.ended_at IS NOT NULL AND c.id < (SELECT MAX(id) FROM calls) \
              AND NOT EXISTS (SELECT 1 FROM recordings r WHERE r.call = c.id) \
-             ORDER BY c.id LIMIT $2)",
+             ORDER BY c.created_at LIMIT $2)",
         )
         .bind(self.now.plus(-self.keep_calls_ms))
         .bind(limits::PRUNE_BATCH)

@@ -21,9 +21,9 @@ use crate::store::{StoreError, handover::Handover};
 const QUEUE: usize = 2_048;
 /// Operations that share a transaction: bounds what is done again when one of them fails.
 const BATCH: usize = 128;
-/// A refusable operation that waited longer than this is refused untried: its client must have
-/// its 503 within a second.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// A refusable operation that waited longer than this is refused untried: with the time that a
+/// stuck database takes to say so, its client has its 503 within a second.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Sends operations to the writer.
 #[derive(Clone)]

@@ -1,0 +1,92 @@
+//! Trunks.
+
+use super::{List, TrunkId};
+use crate::store::Millis;
+
+/// A trunk as an operator describes it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct TrunkSettings {
+    /// Its name, as reported to customers.
+    pub name: String,
+    /// Where it is dialled: `sip:host[:port][;transport=…]`.
+    pub uri: String,
+    /// Put before every number.
+    pub prefix: String,
+    /// The caller id when neither request nor key has one.
+    pub caller_id: Option<String>,
+    /// The host part of From; `None`: our own address.
+    pub from_domain: Option<String>,
+    /// `pai`, `rpid` or `none`.
+    pub identity: String,
+    /// Calls at a time; `None`: no cap.
+    pub max_channels: Option<i64>,
+    /// New calls in any second; `None`: no cap.
+    pub max_cps: Option<i64>,
+    /// Codecs offered, best first; empty: the configured ones.
+    #[sqlx(try_from = "String")]
+    pub codecs: List,
+    /// CIDRs from which its requests may come, besides its resolved addresses.
+    #[sqlx(try_from = "String")]
+    pub allow: List,
+    /// Latch the first RTP stream from any address (NAT).
+    pub learn_rtp: bool,
+    /// Numbers may hold `*` and `#`.
+    pub allow_star_hash: bool,
+    /// Number prefixes it takes; empty: any.
+    #[sqlx(try_from = "String")]
+    pub allow_prefixes: List,
+    /// Number prefixes it does not take.
+    #[sqlx(try_from = "String")]
+    pub deny_prefixes: List,
+}
+
+impl TrunkSettings {
+    /// A trunk with every setting at its default.
+    pub fn new(name: impl Into<String>, uri: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            uri: uri.into(),
+            prefix: "00".to_owned(),
+            caller_id: None,
+            from_domain: None,
+            identity: "none".to_owned(),
+            max_channels: None,
+            max_cps: None,
+            codecs: List::default(),
+            allow: List::default(),
+            learn_rtp: false,
+            allow_star_hash: false,
+            allow_prefixes: List::default(),
+            deny_prefixes: List::default(),
+        }
+    }
+}
+
+/// A trunk as stored.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Trunk {
+    /// Row number.
+    #[serde(skip)]
+    pub id: TrunkId,
+    /// What the operator said.
+    #[sqlx(flatten)]
+    #[serde(flatten)]
+    pub settings: TrunkSettings,
+    /// Not dialled while set.
+    pub disabled: bool,
+    /// When it was added.
+    pub created_at: Millis,
+    /// When it was last changed.
+    pub updated_at: Millis,
+}
+
+/// The trunks a key may use, in its order.
+#[derive(Clone, Debug)]
+pub struct KeyTrunks {
+    /// Assigned trunks, disabled ones too (`totalTrunks` counts them).
+    pub trunks: Vec<Trunk>,
+    /// The trunk with which the key's last stored call began; round robin starts after it.
+    pub last: Option<TrunkId>,
+}
