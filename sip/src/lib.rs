@@ -5,6 +5,7 @@
 //! means (SDP is bytes here), what a trunk costs and whose call it is. Start at [`endpoint`].
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod dialog;
 pub mod endpoint;
 pub mod error;

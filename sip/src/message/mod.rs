@@ -22,7 +22,7 @@ mod write;
 
 pub use header::{HeaderName, HeaderValue};
 pub use headers::Headers;
-pub(crate) use lex::trim;
+pub(crate) use lex::{quoted_string, split_outside, trim, write_quoted};
 pub use method::{Method, Token};
 pub use name_addr::NameAddr;
 pub use params::Params;

@@ -13,6 +13,7 @@ mod an_answered_call_is_acked_and_ended_by_either_side;
 mod an_invite_that_cannot_be_sent_is_refused_by_name;
 mod bounds_hold;
 mod cancel_waits_for_a_provisional;
+mod credentials_go_to_the_trunk_alone;
 mod crossing_byes_both_get_answers;
 mod digits_by_info_are_told_and_other_bodies_refused;
 mod each_repeated_200_gets_its_ack;
