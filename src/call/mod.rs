@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use kaphila_media::amd::{ParamError as AmdParamError, Params as AmdParams};
 use kaphila_media::engine::Engine;
 use kaphila_media::sdp::Codec;
 use kaphila_sip::net::Sip;
@@ -39,6 +40,8 @@ pub use self::recover::{Recovered, recover};
 use self::registry::Registry;
 pub use self::view::{AmdView, CallView, GatherView};
 use crate::store::{Authenticated, Store};
+pub use crate::tts::{DEFAULT_VOICE, check_voice};
+pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
 
 /// How calls are made, told once.
 #[derive(Debug, Clone)]
@@ -234,6 +237,12 @@ impl Calls {
     /// From now on nothing is placed ([`PlaceRefusal::Draining`]); what is there goes on.
     pub fn drain(&self) {
         self.inner.registry.drain();
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.registry.is_draining()
     }
 
     /// Hangs up every call (`server_shutdown`).

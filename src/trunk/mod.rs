@@ -4,5 +4,6 @@
 //! [`route::order`].
 
 pub mod limits;
+pub mod probe;
 pub mod route;
 pub mod target;

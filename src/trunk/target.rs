@@ -244,7 +244,11 @@ pub fn codec(name: &str) -> Option<Codec> {
     [Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
 }
 
-async fn look_up(uri: &Uri) -> Result<Vec<SocketAddr>, TargetError> {
+/// The addresses of a SIP URI's host.
+///
+/// # Errors
+/// It has none, or nobody said so in time.
+pub async fn look_up(uri: &Uri) -> Result<Vec<SocketAddr>, TargetError> {
     let port = uri.port.unwrap_or(SIP_PORT);
     if let Some(ip) = uri.host.ip() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -263,7 +267,8 @@ fn unresolved(host: &Host, why: &str) -> TargetError {
 }
 
 /// Our address on the way to `remote`: the system's choice, nothing is sent.
-fn local_towards(remote: SocketAddr) -> Option<IpAddr> {
+#[must_use]
+pub fn local_towards(remote: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr =
         if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).ok()?;

@@ -66,6 +66,14 @@ pub enum SpeechError {
     },
 }
 
+/// Whether some engine speaks with this voice, judged by its name.
+///
+/// # Errors
+/// [`SpeechError::NoVoice`].
+pub fn check_voice(voice: &str) -> Result<(), SpeechError> {
+    Engine::for_voice(voice).map(drop)
+}
+
 /// The local speech service: bounded processes and a cache on disk. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Speech {

@@ -1,0 +1,86 @@
+//! OPTIONS to a trunk from a socket of its own, for the command line: is somebody there?
+#![allow(clippy::disallowed_methods, reason = "a driver: measures a round trip")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use kaphila_sip::endpoint::{EndpointConfig, OptionsSpec};
+use kaphila_sip::message::{NameAddr, Uri};
+use kaphila_sip::net::{Sip, SipConfig};
+
+use super::target::Target;
+use crate::config;
+use crate::store::Trunk;
+
+/// Where the trunk is and what it said.
+#[derive(Debug)]
+pub struct Probe {
+    /// Its address; `None` if its name leads nowhere.
+    pub remote: Option<SocketAddr>,
+    /// The answer, or why there is none, in words.
+    pub answer: Result<Answer, String>,
+}
+
+/// An answer to OPTIONS. Any status means that somebody is there.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// From the request to it.
+    pub round_trip: Duration,
+}
+
+/// Resolves `trunk` and sends it OPTIONS; waits `timeout` for the answer.
+pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Probe {
+    let target = match Target::resolve(trunk, &[]).await {
+        Ok(target) => target,
+        Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
+    };
+    let remote = target.remote;
+    Probe { remote: Some(remote), answer: ask(sip, trunk, remote, timeout).await }
+}
+
+async fn ask(
+    sip: &config::Sip,
+    trunk: &Trunk,
+    remote: SocketAddr,
+    timeout: Duration,
+) -> Result<Answer, String> {
+    let any = match remote {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let config = SipConfig {
+        endpoint: EndpointConfig {
+            user_agent: sip.user_agent.clone(),
+            seed: rand::random(),
+            accept_calls: false,
+            ..EndpointConfig::default()
+        },
+        udp: vec![SocketAddr::new(any, 0)],
+        public_address: sip.public_address,
+        dscp: sip.dscp,
+        trusted: Vec::new(),
+    };
+    let (stack, _incoming) = Sip::start(config).map_err(|error| error.to_string())?;
+    let uri = Uri::parse(&trunk.settings.uri).map_err(|error| error.to_string())?;
+    let host = uri.host.clone();
+    let spec = OptionsSpec {
+        from: NameAddr::new(Uri::sip(Some("kaphila"), host, None)),
+        uri,
+        remote,
+        transport: kaphila_sip::message::Transport::Udp,
+        timeout,
+    };
+    let sent = Instant::now();
+    let answer = stack.options(spec).await.map_err(|error| error.to_string())?;
+    let round_trip = sent.elapsed();
+    stack.shutdown().await;
+    match answer {
+        Ok(status) => Ok(Answer { status, round_trip }),
+        Err(kaphila_sip::invite::Failure::Timeout) => {
+            Err(format!("no answer to OPTIONS from {remote} within {} s", timeout.as_secs()))
+        }
+        Err(kaphila_sip::invite::Failure::Transport(why)) => Err(format!("{remote}: {why}")),
+    }
+}
