@@ -1,1 +1,150 @@
-//! (being written)
+//! The customers' REST API, thin over `call` and `store`.
+//!
+//! It knows paths, JSON and status codes. It refuses to know SIP, media and SQL. Start at
+//! [`router`]; [`serve`] is the accept loop.
+
+mod account;
+mod auth;
+mod calls;
+mod control;
+mod download;
+mod error;
+mod fields;
+mod health;
+mod idempotency;
+mod place;
+mod recordings;
+pub mod serve;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+
+use crate::call::{AmdParams, Calls, WebhookPolicy};
+use crate::store::{RateDecision, Store};
+use auth::RateSlot;
+use error::ApiError;
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Live calls.
+    pub calls: Calls,
+    /// The database.
+    pub store: Store,
+    /// The folder of recordings.
+    pub recordings: Arc<Path>,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// Which webhook targets are allowed.
+    pub webhooks: WebhookPolicy,
+    /// `ringTimeout` of a request that has none.
+    pub ring_timeout: Duration,
+    /// The detector's parameters before a request's own.
+    pub amd: AmdParams,
+    /// Whether calls are recorded unless the request or the key says otherwise.
+    pub record: bool,
+}
+
+/// Paths that the contract or its extensions name and this version does not have.
+const NOT_BUILT: &[&str] =
+    &["/api/dashboard", "/api/call-logs", "/api/analytics", "/answer", "/dtmf"];
+
+/// Every route of the API, with its error envelope.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new()
+        .route("/health", get(health::health))
+        .route("/makecall", post(place::make_call))
+        .route("/batchcall", post(place::make_call))
+        .route("/hangup", post(control::hang_up))
+        .route("/voice", post(control::voice))
+        .route("/play", post(control::play))
+        .route("/gather", post(control::gather))
+        .route("/stop", post(control::stop))
+        .route("/calls", get(calls::list))
+        .route("/calls/{call_id}", get(calls::one))
+        .route("/recordings", get(recordings::list))
+        .route("/recordings/{call_id}", get(recordings::one))
+        .route("/recordings/{call_id}/download", get(recordings::download))
+        .route("/recordings/{call_id}/stop", post(recordings::stop))
+        .route("/recordings/file/{filename}/download", get(recordings::download_file))
+        .route("/api/me", get(account::me));
+    for path in NOT_BUILT {
+        router = router.route(path, any(not_built));
+    }
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(envelope))
+        .with_state(app)
+}
+
+async fn unknown_path() -> ApiError {
+    ApiError::not_found("NOT_FOUND", "Not found")
+}
+
+async fn wrong_method(method: Method) -> ApiError {
+    let message = format!("Method {method} is not allowed here");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+}
+
+async fn not_built(request: Request) -> ApiError {
+    let message = format!("{} is not built yet", request.uri().path());
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", message)
+}
+
+/// Gives each request an id, renders refusals with it, and tells the rate limit in headers.
+async fn envelope(mut request: Request, next: Next) -> Response {
+    let id = format!("req_{:016x}", rand::random::<u64>());
+    let slot = RateSlot::default();
+    request.extensions_mut().insert(slot.clone());
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let allow = response.headers_mut().remove(axum::http::header::ALLOW);
+        response = error.render(&id);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(axum::http::header::ALLOW, allow);
+        }
+    } else if is_bare_rejection(&response) {
+        // The framework's own refusals (an undecodable path) come without our envelope.
+        response = ApiError::invalid("The path could not be read").render(&id);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    if let Some(decision) = slot.get() {
+        tell_rate(&mut response, decision);
+    }
+    response
+}
+
+fn is_bare_rejection(response: &Response) -> bool {
+    let plain = response
+        .headers()
+        .get(axum::http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    response.status() == StatusCode::BAD_REQUEST && plain
+}
+
+fn tell_rate(response: &mut Response, decision: &RateDecision) {
+    let headers = response.headers_mut();
+    headers.insert("ratelimit-limit", decision.limit.into());
+    headers.insert("ratelimit-remaining", decision.remaining.into());
+    headers.insert("ratelimit-reset", decision.reset_secs.into());
+}
+
+/// A success: the members given, behind `"success": true`.
+fn success(body: serde_json::Value) -> Response {
+    let mut members = serde_json::Map::from_iter([("success".to_owned(), true.into())]);
+    if let serde_json::Value::Object(rest) = body {
+        members.extend(rest);
+    }
+    axum::Json(members).into_response()
+}

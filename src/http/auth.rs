@@ -1,0 +1,152 @@
+//! Who asks, how much, and with what: the order of refusals is key 401 (before the body is read),
+//! size 413, hourly limit 429, body 400.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::error::ApiError;
+use super::fields::Fields;
+use super::{App, idempotency};
+use crate::store::{Authenticated, Idempotency, Millis, RateDecision};
+
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// A slot in the request that carries the rate decision to the response's headers.
+pub(super) type RateSlot = Arc<OnceLock<RateDecision>>;
+
+/// A request with a valid key; its body is not looked at.
+#[derive(Debug)]
+pub(super) struct Customer(pub(super) Authenticated);
+
+impl FromRequestParts<App> for Customer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        authenticate(&parts.headers, app).await.map(Self)
+    }
+}
+
+/// A request with a valid key and a JSON object, not counted.
+#[derive(Debug)]
+pub(super) struct Body(pub(super) Authenticated, pub(super) Fields);
+
+impl FromRequest<App> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let auth = authenticate(&parts.headers, app).await?;
+        let bytes = read(body, app.max_body).await?;
+        Ok(Self(auth, Fields::parse(&bytes)?))
+    }
+}
+
+/// A request with a valid key and a JSON object, counted against the key's hour.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Whose request.
+    pub(super) auth: Authenticated,
+    /// Its body.
+    pub(super) body: Fields,
+    /// Its `Idempotency-Key`, which only `/makecall` and `/batchcall` look at.
+    pub(super) idempotency: Option<Idempotency>,
+}
+
+impl FromRequest<App> for Counted {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let auth = authenticate(&parts.headers, app).await?;
+        let bytes = read(body, app.max_body).await?;
+        let decision = app.store.count_request(&auth, Millis::wall_clock()).await?;
+        let decision = decision.ok_or_else(|| ApiError::unauthorized("Invalid API key"))?;
+        if let Some(slot) = parts.extensions.get::<RateSlot>() {
+            // Set once a request; a second time would say the same.
+            let _ = slot.set(decision);
+        }
+        if !decision.allowed {
+            let wait = u32::try_from(decision.reset_secs).unwrap_or(1).max(1);
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return Err(
+                ApiError::new(status, "RATE_LIMIT", "Rate limit exceeded").retry_after(wait)
+            );
+        }
+        let body = Fields::parse(&bytes)?;
+        let idempotency = idempotency::token(&parts.headers, parts.uri.path(), &bytes)?;
+        Ok(Self { auth, body, idempotency })
+    }
+}
+
+async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Authenticated, ApiError> {
+    let key = presented(headers).ok_or_else(|| ApiError::unauthorized("Missing API key"))?;
+    app.store
+        .authenticate(&key, Millis::wall_clock())
+        .await?
+        .ok_or_else(|| ApiError::unauthorized("Invalid API key"))
+}
+
+/// The key in `Authorization`: as Bearer, or as the password of Basic.
+fn presented(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return (!rest.is_empty()).then(|| rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (_, password) = text.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
+}
+
+async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "BODY_TOO_LARGE",
+            format!("The body is larger than {limit} bytes"),
+        )),
+        Ok(Err(_)) => Err(ApiError::invalid("The body could not be read")),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "BODY_TIMEOUT",
+            "The body did not arrive in time",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        presented(&headers)
+    }
+
+    #[test]
+    fn keys_come_as_bearer_or_as_basic_password() {
+        assert_eq!(key("Bearer ak_1").as_deref(), Some("ak_1"));
+        assert_eq!(key("bearer  ak_1 ").as_deref(), Some("ak_1"));
+        // base64("user:ak_1")
+        assert_eq!(key("Basic dXNlcjpha18x").as_deref(), Some("ak_1"));
+        for bad in ["", "Bearer", "Bearer ", "Basic !!!", "Basic dXNlcg==", "Digest x"] {
+            assert_eq!(key(bad), None, "{bad}");
+        }
+    }
+}

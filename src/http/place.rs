@@ -1,0 +1,232 @@
+//! `POST /makecall` and `/batchcall`: a JSON body becomes a typed request, its outcome an answer.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use super::auth::Counted;
+use super::error::ApiError;
+use super::fields::{Fields, missing, wrong};
+use super::{App, idempotency};
+use crate::call::{
+    self, AmdMode, AmdParamError, AmdParams, AmdRequest, PlaceOutcome, PlaceRefusal, PlaceRequest,
+    Placed, RecordingChannels,
+};
+use crate::number::Number;
+use crate::store::{Authenticated, Millis};
+
+/// The most JSON a customer may attach to a call, in bytes.
+const MAX_METADATA: usize = 2_048;
+
+/// The longest voice name: Google's longest is half of this.
+const MAX_VOICE_NAME: usize = 64;
+
+pub(super) async fn make_call(
+    State(app): State<App>,
+    Counted { auth, body, idempotency }: Counted,
+) -> Result<Response, ApiError> {
+    let mut request = read(&app, &auth, &body)?;
+    if let Some(token) = &idempotency
+        && let Some(answer) = idempotency::replay(&app, &auth, token).await?
+    {
+        return Ok(answer);
+    }
+    request.idempotency.clone_from(&idempotency);
+    let shown = Shown {
+        amd_enabled: request.amd.is_some(),
+        voice_name: request.voice_name.clone(),
+        ring_timeout: request.ring_timeout,
+        metadata: request.metadata.clone(),
+    };
+    let placed = match app.calls.place(&auth, request).await {
+        Ok(placed) => placed,
+        Err(PlaceRefusal::Repeated(_)) if idempotency.is_some() => {
+            // Another request with the same key was faster.
+            let token = idempotency.as_ref().ok_or_else(ApiError::internal)?;
+            let answer = idempotency::replay(&app, &auth, token).await?;
+            return answer.ok_or_else(ApiError::internal);
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let (status, answer) = match &placed.outcome {
+        PlaceOutcome::Placed(it) => (StatusCode::OK, shown.answer(it)),
+        PlaceOutcome::Failed { call_id, attempted_trunks, total_trunks } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, failure(call_id, attempted_trunks, *total_trunks))
+        }
+    };
+    if idempotency.is_some() {
+        let text = answer.to_string();
+        if let Err(error) = app.store.remember_answer(&placed.call, status.as_u16(), text).await {
+            // The call stands for itself: a repetition is answered with its present state.
+            tracing::warn!(call_id = placed.call.call_id(), %error, "an answer is not remembered");
+        }
+    }
+    Ok((status, axum::Json(answer)).into_response())
+}
+
+/// The contract's answer when every trunk was tried.
+fn failure(call_id: &str, attempted_trunks: &[String], total_trunks: usize) -> Value {
+    json!({
+        "success": false,
+        "error": "All trunk originate attempts failed",
+        "code": "ORIGINATION_FAILED",
+        "callId": call_id,
+        "attemptedTrunks": attempted_trunks,
+        "totalTrunks": total_trunks,
+    })
+}
+
+/// What the answer repeats of the request.
+struct Shown {
+    amd_enabled: bool,
+    voice_name: String,
+    ring_timeout: Duration,
+    metadata: Option<Map<String, Value>>,
+}
+
+impl Shown {
+    fn answer(self, placed: &Placed) -> Value {
+        let mut answer = json!({
+            "success": true,
+            "callId": placed.call_id,
+            "status": placed.status.as_str(),
+            "amdEnabled": self.amd_enabled,
+            "voiceName": self.voice_name,
+            "credits": placed.credits,
+            "ringTimeoutSeconds": self.ring_timeout.as_secs(),
+            "trunk": placed.trunk,
+            "trunkAttempts": placed.trunk_attempts,
+            "totalTrunks": placed.total_trunks,
+            "callerId": placed.caller_id,
+            "timestamp": Millis::wall_clock(),
+        });
+        if let Some(members) = answer.as_object_mut() {
+            if let Some(metadata) = self.metadata {
+                members.insert("metadata".into(), metadata.into());
+            }
+            if let Some(end) = placed.end {
+                members.insert("endReason".into(), end.reason.as_str().into());
+                members.insert("hangupCause".into(), end.cause.to_string().into());
+                members.insert("sipStatus".into(), end.sip_status.into());
+            }
+        }
+        answer
+    }
+}
+
+fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, ApiError> {
+    if body.get("numbers").is_some() {
+        return Err(ApiError::invalid("numbers: lists are not built yet; send one number a call"));
+    }
+    let number = number(body, "number")?.ok_or_else(|| missing("number"))?;
+    let channels = [("mono", RecordingChannels::Mono), ("dual", RecordingChannels::Dual)];
+    Ok(PlaceRequest {
+        number,
+        webhook_url: webhook_url(app, body)?,
+        caller_id: self::number(body, "callerId")?,
+        amd: amd(app, body)?,
+        voice_name: voice_name(body)?,
+        ring_timeout: body
+            .integer("ringTimeout", 1..=300)?
+            .map_or(app.ring_timeout, Duration::from_secs),
+        record: body.boolean("record")?.or(Some(auth.record_default && app.record)),
+        recording_channels: body.choice("recordingChannels", &channels)?.unwrap_or_default(),
+        record_early_media: body.boolean("recordEarlyMedia")?.unwrap_or(false),
+        metadata: metadata(body)?,
+        idempotency: None,
+    })
+}
+
+fn number(body: &Fields, name: &str) -> Result<Option<Number>, ApiError> {
+    let Some(text) = body.digits(name)? else { return Ok(None) };
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let number = Number::parse(&text);
+    number.map(Some).map_err(|error| ApiError::invalid(format!("{name} {error}")))
+}
+
+fn webhook_url(app: &App, body: &Fields) -> Result<Option<String>, ApiError> {
+    let Some(text) = body.text("webhookUrl")?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    call::check_webhook_url(text, app.webhooks)
+        .map(|url| Some(url.into()))
+        .map_err(|error| ApiError::invalid(format!("webhookUrl: {error}")))
+}
+
+fn voice_name(body: &Fields) -> Result<String, ApiError> {
+    let name = body.text("voiceName")?.filter(|name| !name.is_empty());
+    let name = name.unwrap_or(call::DEFAULT_VOICE);
+    if name.len() > MAX_VOICE_NAME {
+        return Err(wrong("voiceName", "the name of a voice"));
+    }
+    call::check_voice(name).map_err(|error| ApiError::invalid(format!("voiceName: {error}")))?;
+    Ok(name.to_owned())
+}
+
+fn metadata(body: &Fields) -> Result<Option<Map<String, Value>>, ApiError> {
+    let Some(members) = body.object("metadata")? else { return Ok(None) };
+    let size = serde_json::to_vec(members).map_or(usize::MAX, |text| text.len());
+    if size > MAX_METADATA {
+        return Err(wrong("metadata", "an object of at most 2 KiB of JSON"));
+    }
+    Ok(Some(members.clone()))
+}
+
+/// `useAmd`, `amdMode` and the parameters in `amd`. Each given parameter changes something or is
+/// refused, also while the detector is off.
+fn amd(app: &App, body: &Fields) -> Result<Option<AmdRequest>, ApiError> {
+    let modes = [("sync", AmdMode::Sync), ("async", AmdMode::Async)];
+    let mode = body.choice("amdMode", &modes)?.unwrap_or(AmdMode::Sync);
+    let params = match body.object("amd")? {
+        Some(members) => amd_params(app.amd, &Fields::from(members))?,
+        None => app.amd,
+    };
+    let on = body.boolean("useAmd")?.unwrap_or(false);
+    Ok(on.then_some(AmdRequest { mode, params }))
+}
+
+fn amd_params(mut params: AmdParams, given: &Fields) -> Result<AmdParams, ApiError> {
+    let range = 0..=u64::from(u32::MAX);
+    let named = |name: &str, error: &dyn std::fmt::Display| {
+        ApiError::invalid(format!("amd.{name}: {error}"))
+    };
+    for name in given.names() {
+        let number = || {
+            let number = given.integer(name, range.clone())?.unwrap_or_default();
+            u32::try_from(number).map_err(|_| wrong(name, "a smaller number"))
+        };
+        match name {
+            "mode" => {
+                let text = given.text(name)?.unwrap_or("classic");
+                params.mode = text.parse().map_err(|error: AmdParamError| named(name, &error))?;
+            }
+            "initialSilence" => params.initial_silence = number()?,
+            "greeting" => params.greeting = number()?,
+            "afterGreetingSilence" => params.after_greeting_silence = number()?,
+            "totalAnalysisTime" => params.total_analysis_time = number()?,
+            "minWordLength" => params.min_word_length = number()?,
+            "betweenWordsSilence" => params.between_words_silence = number()?,
+            "maximumNumberOfWords" => params.maximum_number_of_words = number()?,
+            "maximumWordLength" => params.maximum_word_length = number()?,
+            "silenceThreshold" => {
+                params.silence_threshold = u16::try_from(number()?).unwrap_or(u16::MAX);
+            }
+            "initialSilenceStatus" => {
+                let text = given.text(name)?.unwrap_or("HUMAN");
+                params.initial_silence_status =
+                    text.parse().map_err(|error: AmdParamError| named(name, &error))?;
+            }
+            unknown => {
+                let short: String = unknown.chars().take(40).collect();
+                return Err(ApiError::invalid(format!("amd.{short} is not a parameter")));
+            }
+        }
+    }
+    params.check().map_err(|error| ApiError::invalid(format!("amd: {error}")))?;
+    Ok(params)
+}
