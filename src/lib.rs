@@ -12,6 +12,7 @@ pub mod dial;
 pub mod http;
 pub mod number;
 pub mod phone;
+pub mod prompts;
 pub mod recordings;
 pub mod server;
 pub mod store;

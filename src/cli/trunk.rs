@@ -1,0 +1,308 @@
+//! `kaphila trunk …`: the carriers' trunks.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use kaphila_sip::message::{Scheme, Uri};
+use serde_json::{Value, json};
+
+use super::output::{or_dash, table};
+use super::{CliError, Common, key, output};
+use crate::config::Config;
+use crate::number::Number;
+use crate::store::{List, Millis, Store, Trunk, TrunkSettings};
+use crate::trunk::probe::{self, Probe};
+use crate::trunk::target::codec;
+
+/// `kaphila trunk`
+#[derive(Debug, Subcommand)]
+pub(super) enum TrunkCommand {
+    /// Add a trunk, or change the one of this name: what is not given goes back to its default.
+    #[command(
+        after_help = "Examples:\n  kaphila trunk add carrier --uri sip:198.51.100.7\n  kaphila trunk add test --uri sip:127.0.0.1:5070 --prefix \"\" --codecs PCMA"
+    )]
+    Add(Box<AddArgs>),
+    /// All trunks.
+    #[command(after_help = "Example:\n  kaphila trunk list --json")]
+    List,
+    /// One trunk.
+    #[command(after_help = "Example:\n  kaphila trunk show carrier")]
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Resolve a trunk and send it OPTIONS; exit 1 if it does not answer.
+    #[command(after_help = "Example:\n  kaphila trunk test carrier")]
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Dial it no more. Its calls in progress go on.
+    #[command(after_help = "Example:\n  kaphila trunk disable carrier")]
+    Disable {
+        /// Its name.
+        name: String,
+    },
+    /// Dial it again.
+    #[command(after_help = "Example:\n  kaphila trunk enable carrier")]
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Forget it, and take it away from its keys.
+    #[command(after_help = "Example:\n  kaphila trunk remove carrier")]
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `kaphila trunk add`
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// Its name, as customers see it.
+    name: String,
+    /// Where it is dialled: sip:host[:port], over UDP.
+    #[arg(long, value_name = "URI")]
+    uri: String,
+    /// What is dialled before every number.
+    #[arg(long, default_value = "00", value_name = "DIGITS")]
+    prefix: String,
+    /// The host in From; our own address otherwise.
+    #[arg(long, value_name = "DOMAIN")]
+    from_domain: Option<String>,
+    /// The caller id when neither the request nor its key has one.
+    #[arg(long, value_name = "NUMBER")]
+    caller_id: Option<String>,
+    /// The header that asserts the caller id: P-Asserted-Identity, Remote-Party-ID or none.
+    #[arg(long, default_value = "none")]
+    identity: Identity,
+    /// Calls at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    max_channels: Option<i64>,
+    /// New calls in any second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    max_cps: Option<i64>,
+    /// Codecs offered, the preferred first; the configured ones otherwise.
+    #[arg(long, value_delimiter = ',', value_name = "CODECS")]
+    codecs: Vec<String>,
+    /// An address or network from which its requests may come besides its own; may be repeated.
+    #[arg(long, value_name = "CIDR")]
+    allow: Vec<String>,
+    /// Take the first RTP stream that comes, from any address (a carrier behind NAT).
+    #[arg(long)]
+    learn_rtp: bool,
+    /// Numbers may hold * and #.
+    #[arg(long)]
+    allow_star_hash: bool,
+    /// A number prefix it takes; may be repeated.
+    #[arg(long = "allow-prefix", value_name = "PREFIX")]
+    allow_prefixes: Vec<String>,
+    /// A number prefix it does not take; may be repeated.
+    #[arg(long = "deny-prefix", value_name = "PREFIX")]
+    deny_prefixes: Vec<String>,
+    #[command(flatten)]
+    later: NotBuilt,
+}
+
+/// What `operations.md` names and this version refuses.
+#[derive(Debug, Args)]
+struct NotBuilt {
+    #[arg(long, hide = true, value_name = "U")]
+    username: Option<String>,
+    #[arg(long, hide = true, value_name = "F")]
+    password_file: Option<String>,
+    #[arg(long, hide = true)]
+    register: bool,
+    #[arg(long, hide = true, value_name = "MODE")]
+    srtp: Option<String>,
+    #[arg(long, hide = true, value_name = "TIME")]
+    qualify: Option<String>,
+}
+
+impl NotBuilt {
+    fn refuse(&self) -> Result<(), CliError> {
+        let asked = [
+            ("--username", self.username.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--register", self.register),
+            ("--srtp", self.srtp.as_deref().is_some_and(|mode| mode != "off")),
+            ("--qualify", self.qualify.as_deref().is_some_and(|time| time != "0")),
+        ];
+        match asked.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(CliError::Usage(format!("{name} is not built yet"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Identity {
+    Pai,
+    Rpid,
+    None,
+}
+
+pub(super) async fn run(common: &Common, command: TrunkCommand) -> Result<(), CliError> {
+    let (config, store) = common.open_store().await?;
+    let done = carry_out(common, &config, &store, command).await;
+    store.close().await;
+    done
+}
+
+async fn carry_out(
+    common: &Common,
+    config: &Config,
+    store: &Store,
+    command: TrunkCommand,
+) -> Result<(), CliError> {
+    let now = Millis::wall_clock();
+    match command {
+        TrunkCommand::Add(args) => {
+            let settings = settings(*args)?;
+            let name = settings.name.clone();
+            store.put_trunk(settings, now).await?;
+            said(common, &name, "saved");
+        }
+        TrunkCommand::List => list(common, &store.trunks().await?),
+        TrunkCommand::Show { name } => {
+            let trunk = store.trunk(&name).await?;
+            let value = json!(trunk);
+            output::print(common.json, &value, || describe(&value));
+        }
+        TrunkCommand::Test { name } => {
+            let trunk = store.trunk(&name).await?;
+            return test(common, config, &trunk).await;
+        }
+        TrunkCommand::Disable { name } => {
+            store.disable_trunk(&name, true, now).await?;
+            said(common, &name, "disabled");
+        }
+        TrunkCommand::Enable { name } => {
+            store.disable_trunk(&name, false, now).await?;
+            said(common, &name, "enabled");
+        }
+        TrunkCommand::Remove { name } => {
+            store.remove_trunk(&name).await?;
+            said(common, &name, "removed");
+        }
+    }
+    Ok(())
+}
+
+/// How long `trunk test` and `check` wait for an answer to OPTIONS.
+pub(super) const PROBE_TIME: Duration = Duration::from_secs(4);
+
+async fn test(common: &Common, config: &Config, trunk: &Trunk) -> Result<(), CliError> {
+    let Probe { remote, answer } = probe::options(&config.sip, trunk, PROBE_TIME).await;
+    let value = json!({
+        "trunk": trunk.settings.name,
+        "address": remote,
+        "reachable": answer.is_ok(),
+        "sipStatus": answer.as_ref().ok().map(|answer| answer.status),
+        "roundTripMs": answer.as_ref().ok().map(|answer| answer.round_trip.as_millis() as u64),
+        "error": answer.as_ref().err(),
+    });
+    output::print(common.json, &value, || match &answer {
+        Ok(answer) => format!(
+            "{}: {} answered OPTIONS with {} after {:.1} ms\n",
+            trunk.settings.name,
+            or_dash(remote),
+            answer.status,
+            answer.round_trip.as_secs_f64() * 1000.0
+        ),
+        Err(error) => format!("{}: {error}\n", trunk.settings.name),
+    });
+    if answer.is_ok() { Ok(()) } else { Err(CliError::Silent) }
+}
+
+fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
+    args.later.refuse()?;
+    let usage = |message: String| CliError::Usage(message);
+    if args.name.is_empty() || args.name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(usage("a trunk's name has no spaces and is not empty".into()));
+    }
+    let uri =
+        Uri::parse(&args.uri).map_err(|error| usage(format!("--uri {}: {error}", args.uri)))?;
+    if uri.scheme != Scheme::Sip {
+        return Err(usage(format!("--uri {}: only sip: is built", args.uri)));
+    }
+    if uri.params.value("transport").is_some_and(|name| !name.eq_ignore_ascii_case("udp")) {
+        return Err(usage(format!("--uri {}: only transport=udp is built", args.uri)));
+    }
+    if !args.prefix.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'*') {
+        return Err(usage(format!("--prefix {}: digits, + and * only", args.prefix)));
+    }
+    if let Some(bad) = args.codecs.iter().find(|name| codec(name).is_none()) {
+        return Err(usage(format!("--codecs: {bad} is not built; PCMU and PCMA are")));
+    }
+    for network in &args.allow {
+        network
+            .parse::<kaphila_sip::endpoint::Network>()
+            .map_err(|_| usage(format!("--allow {network}: expected an address or CIDR")))?;
+    }
+    let caller_id = args
+        .caller_id
+        .map(|text| Number::parse(&text).map(|number| number.as_str().to_owned()))
+        .transpose()
+        .map_err(|error| usage(format!("--caller-id {error}")))?;
+    if let Some(domain) = &args.from_domain {
+        kaphila_sip::message::Host::parse(domain)
+            .map_err(|error| usage(format!("--from-domain {domain}: {error}")))?;
+    }
+    Ok(TrunkSettings {
+        prefix: args.prefix,
+        caller_id,
+        from_domain: args.from_domain,
+        identity: match args.identity {
+            Identity::Pai => "pai",
+            Identity::Rpid => "rpid",
+            Identity::None => "none",
+        }
+        .to_owned(),
+        max_channels: args.max_channels,
+        max_cps: args.max_cps,
+        codecs: List(args.codecs.iter().map(|name| name.to_ascii_uppercase()).collect()),
+        allow: List(args.allow),
+        learn_rtp: args.learn_rtp,
+        allow_star_hash: args.allow_star_hash,
+        allow_prefixes: List(key::prefixes(args.allow_prefixes)?),
+        deny_prefixes: List(key::prefixes(args.deny_prefixes)?),
+        ..TrunkSettings::new(args.name, args.uri)
+    })
+}
+
+fn said(common: &Common, name: &str, what: &str) {
+    let value = json!({ "trunk": name, "done": what });
+    output::print(common.json, &value, || format!("trunk {name} {what}\n"));
+}
+
+fn list(common: &Common, trunks: &[Trunk]) {
+    output::print(common.json, &json!(trunks), || {
+        let rows: Vec<Vec<String>> = trunks
+            .iter()
+            .map(|trunk| {
+                let it = &trunk.settings;
+                vec![
+                    it.name.clone(),
+                    it.uri.clone(),
+                    it.prefix.clone(),
+                    or_dash(it.max_channels),
+                    or_dash(it.max_cps),
+                    if trunk.disabled { "disabled".into() } else { "enabled".into() },
+                ]
+            })
+            .collect();
+        table(&["NAME", "URI", "PREFIX", "CHANNELS", "CPS", "STATE"], &rows)
+    });
+}
+
+fn describe(value: &Value) -> String {
+    let Some(members) = value.as_object() else { return String::new() };
+    let shown = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    members.iter().map(|(name, value)| format!("{name:16}{}\n", shown(value))).collect()
+}

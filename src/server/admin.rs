@@ -1,0 +1,117 @@
+//! The operator's HTTP: `/metrics`, `/ready`, `/live`. Never the customers' API.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use kaphila_sip::net::Sip;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+
+use kaphila_media::engine::Engine;
+
+use crate::call::Calls;
+use crate::store::{Millis, Store};
+
+/// What the operator's paths look at.
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub(super) calls: Calls,
+    pub(super) sip: Sip,
+    pub(super) media: Arc<Engine>,
+    pub(super) store: Store,
+}
+
+pub(super) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .with_state(admin)
+}
+
+/// Ready is: new calls are taken and the database can be written.
+async fn ready(State(admin): State<Admin>) -> Response {
+    if admin.calls.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match admin.store.heartbeat(Millis::wall_clock()).await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("database: {error}\n")).into_response()
+        }
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let mut registry = Registry::with_prefix("kaphila");
+    let calls = i64::try_from(admin.calls.active_count()).unwrap_or(i64::MAX);
+    registry.register("calls_active", "Calls that have not ended", ConstGauge::new(calls));
+    if let Ok((counters, stats)) = admin.sip.counters().await {
+        sip(&mut registry, &counters, &stats);
+    }
+    media(&mut registry, &admin.media);
+    let mut text = String::new();
+    if encode(&mut text, &registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn sip(
+    registry: &mut Registry,
+    counters: &kaphila_sip::endpoint::Counters,
+    stats: &kaphila_sip::endpoint::Stats,
+) {
+    let mut count = |name: &str, help: &str, value: u64| {
+        registry.register(format!("sip_{name}"), help, ConstCounter::new(value));
+    };
+    count("received", "Datagrams received", counters.received);
+    count("sent", "Messages sent, repetitions included", counters.sent);
+    count("retransmissions", "Messages repeated, either way", counters.retransmissions);
+    count("malformed", "Datagrams that are no SIP message", counters.malformed);
+    count("strangers", "Requests from addresses that none are taken from", counters.strangers);
+    count("stray_responses", "Responses to nothing that was sent", counters.stray_responses);
+    count("stray_answers", "2xx that nobody waited for", counters.stray_answers);
+    count("overload", "Calls refused for want of room", counters.overload);
+    count("transport_errors", "Transport errors", counters.transport_errors);
+    count("ignored", "Events without an arrow in a leg's state", counters.ignored.values().sum());
+    count(
+        "unexpected",
+        "Events without an arrow in a transaction's state",
+        counters.unexpected.values().sum(),
+    );
+    let legs = i64::try_from(stats.legs).unwrap_or(i64::MAX);
+    registry.register("sip_legs", "SIP legs kept", ConstGauge::new(legs));
+}
+
+fn media(registry: &mut Registry, engine: &Engine) {
+    let stats = engine.stats();
+    let mut gauge = |name: &str, help: &str, value: i64| {
+        registry.register(format!("media_{name}"), help, ConstGauge::new(value));
+    };
+    let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    gauge("ports_in_use", "Pairs of ports that calls hold", whole(stats.ports_in_use));
+    gauge("ports", "Pairs of ports in the range", whole(stats.ports));
+    gauge("recordings_active", "Recordings being written", stats.recordings.cast_signed());
+    let p99 = i64::try_from(stats.lateness.quantile(0.99).as_micros()).unwrap_or(i64::MAX);
+    gauge("slot_lateness_p99_us", "Slots' lateness since the start, 99th percentile", p99);
+    let recent = i64::try_from(stats.recent_lateness.as_micros()).unwrap_or(i64::MAX);
+    gauge("slot_lateness_recent_us", "The latest slot of the last second", recent);
+    let mut count = |name: &str, help: &str, value: u64| {
+        registry.register(format!("media_{name}"), help, ConstCounter::new(value));
+    };
+    count("calls", "Calls that media was opened for", stats.opened);
+    count("sent", "Datagrams sent", stats.sent);
+    count("received", "Datagrams received, of any source", stats.received);
+    count("send_errors", "Datagrams that the system refused", stats.send_errors);
+    count("slots_skipped", "Turns left out because their time had passed", stats.skipped);
+    count("panics", "Calls ended by a panic", stats.panics);
+    count("recordings_completed", "Recordings that ended whole", stats.recordings_completed);
+    count("recordings_partial", "Recordings that ended as partial", stats.recordings_partial);
+}

@@ -1,0 +1,397 @@
+//! The server: who owns what, and the order in which things start and stop.
+//!
+//! Start: lock → database → SIP → what a crash left → media → webhooks → calls → HTTP. Stop: no new
+//! calls → calls end → accounts → webhooks → HTTP → SIP → media → database. Start at [`serve`].
+#![allow(clippy::disallowed_methods, reason = "a driver: spawns the server's own tasks")]
+
+mod admin;
+pub mod lock;
+mod trust;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::BoxFuture;
+use kaphila_media::amd;
+use kaphila_media::engine::{Engine, EngineConfig};
+use kaphila_sip::endpoint::EndpointConfig;
+use kaphila_sip::net::{Sip, SipConfig};
+use kaphila_sip::timer::TimerConfig;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{self, Calls, Services, Settings, Timing};
+use crate::cli::{CliError, Common};
+use crate::config::{self, Config, parse_duration};
+use crate::control::Control;
+use crate::http::serve::Listener;
+use crate::http::{self, App};
+use crate::prompts::LocalPrompts;
+use crate::store::{Millis, Store};
+use crate::telemetry;
+use crate::trunk::target::codec;
+use crate::tts::Speech;
+use crate::webhook;
+
+/// How often the database is told that this process lives: what a crash may cut off a call.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How often old rows are pruned.
+const PRUNE: Duration = Duration::from_secs(3_600);
+
+/// How long calls that were hung up may take to be accounted for before the process ends anyway.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+
+/// How long receivers of webhooks may hold up the end; what is left is delivered after the next
+/// start.
+const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+
+/// Descriptors besides those of calls: listeners, connections, database, files.
+const SPARE_DESCRIPTORS: u64 = 1_024;
+
+/// Descriptors of a call: RTP, RTCP, its recording.
+const DESCRIPTORS_A_CALL: u64 = 3;
+
+/// `kaphila serve`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kaphila serve\n  kaphila serve --config /etc/kaphila/kaphila.toml --drain 30s"
+)]
+pub struct ServeArgs {
+    /// How long SIGTERM waits for calls to end before it hangs them up.
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    drain: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a time such as 60s".to_owned())
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting.
+pub async fn serve(common: &Common, args: ServeArgs) -> Result<(), CliError> {
+    let (config, _) = common.load()?;
+    telemetry::init(&config.log).map_err(failed)?;
+    let signals = Signals::new().map_err(failed)?;
+    for folder in [&config.paths.data, &config.paths.recordings] {
+        crate::cli::make_folder(folder)?;
+    }
+    let _lock = lock::take(&config.paths.lock()).map_err(failed)?;
+    raise_descriptors(config.media.max_calls);
+    let server = Server::start(common, &config).await?;
+    for (what, address) in &server.addresses {
+        println!("kaphila: {what} on {address}");
+    }
+    println!("kaphila: ready");
+    server.run(signals, args.drain).await;
+    Ok(())
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Failed(error.to_string())
+}
+
+/// The signals that end the server, taken before anything starts so that none is missed.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT. SIGHUP is taken: trunks are re-read every second anyway.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => tracing::info!("SIGHUP: trunks are up to date"),
+            }
+        }
+    }
+}
+
+struct Server {
+    calls: Calls,
+    sip: Sip,
+    media: Arc<Engine>,
+    store: Store,
+    webhooks: webhook::Deliverer,
+    /// Ends listeners and periodic tasks.
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Server {
+    async fn start(common: &Common, config: &Config) -> Result<Self, CliError> {
+        let (_, store) = common.open_store().await?;
+        // Addresses are taken before a crash is recovered from: a start that fails changes nothing.
+        let listeners = bind(&config.http.listen)?;
+        let admin_listeners = bind(&config.admin_listen)?;
+        let control = Control::bind(&config.paths.control()).map_err(failed)?;
+        let (sip, incoming) = Sip::start(sip_config(config)).map_err(failed)?;
+        drop(incoming);
+        let now = Millis::wall_clock();
+        let recovered = call::recover(&store, &sip, &config.paths.recordings, now).await?;
+        if recovered != call::Recovered::default() {
+            tracing::info!(?recovered, "ended what an earlier process left open");
+        }
+        let media = Arc::new(Engine::start(engine_config(config)).map_err(failed)?);
+        let webhooks =
+            webhook::Deliverer::start(store.clone(), webhook_options(config)).map_err(failed)?;
+        let speech = Speech::open(&config.paths.tts(), config.tts_cache_bytes).map_err(failed)?;
+        let services = Services {
+            store: store.clone(),
+            sip: sip.clone(),
+            media: media.clone(),
+            prompts: Arc::new(LocalPrompts::new(&config.paths.sounds, speech)),
+        };
+        let calls = Calls::new(services, settings(config));
+        let stop = CancellationToken::new();
+        let mut addresses: Vec<(&'static str, SocketAddr)> = Vec::new();
+        let mut tasks = JoinSet::new();
+        let app = app(config, &calls, &store);
+        let admin = admin::Admin {
+            calls: calls.clone(),
+            sip: sip.clone(),
+            media: media.clone(),
+            store: store.clone(),
+        };
+        for (what, router, listeners) in [
+            ("http", http::router(app), listeners),
+            ("admin", admin::router(admin), admin_listeners),
+        ] {
+            for listener in listeners {
+                addresses.push((what, listener.address));
+                tasks.spawn(listener.serve(router.clone(), stop.clone()));
+            }
+        }
+        addresses.extend(sip.local_addrs().iter().map(|address| ("sip udp", *address)));
+        tasks.spawn(control.serve(calls.clone(), stop.clone()));
+        tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
+        tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
+        tasks.spawn(every(trust::INTERVAL, stop.clone(), trust::keep(store.clone(), sip.clone())));
+        Ok(Self { calls, sip, media, store, webhooks, stop, tasks, addresses })
+    }
+
+    async fn run(mut self, mut signals: Signals, drain: Duration) {
+        signals.stop().await;
+        tracing::info!(calls = self.calls.active_count(), ?drain, "draining");
+        self.calls.drain();
+        tokio::select! {
+            () = self.calls.idle() => {}
+            () = tokio::time::sleep(drain) => tracing::info!("the drain's time is over"),
+            () = signals.stop() => tracing::info!("told to stop at once"),
+        }
+        self.calls.hang_up_all();
+        if tokio::time::timeout(LAST_WORDS, self.calls.finished()).await.is_err() {
+            tracing::warn!(
+                calls = self.calls.active_count(),
+                "some calls are left for the next start"
+            );
+        }
+        self.webhooks.shutdown(LAST_DELIVERIES).await;
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.sip.shutdown().await;
+        let Self { calls, media, store, .. } = self;
+        drop(calls);
+        let closed = tokio::task::spawn_blocking(move || drop(media)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the media threads did not end cleanly");
+        }
+        store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, CliError> {
+    let mut bound = Vec::new();
+    for &address in addresses {
+        match Listener::bind(address) {
+            Ok(listener) => bound.push(listener),
+            // A host without IPv6 still serves on the IPv4 default.
+            Err(error) if address.is_ipv6() && lacks_address(&error) => {
+                tracing::warn!(%address, %error, "this address is left out");
+            }
+            Err(error) => {
+                return Err(CliError::Failed(format!("cannot listen on {address}: {error}")));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn lacks_address(error: &std::io::Error) -> bool {
+    let lacking = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
+}
+
+/// Runs `work` at once and then every `period`, until `stop`.
+async fn every<F, W>(period: Duration, stop: CancellationToken, mut work: W)
+where
+    W: FnMut() -> F,
+    F: Future<Output = ()>,
+{
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => work().await,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn heartbeat(store: Store) -> impl FnMut() -> BoxFuture<'static, ()> {
+    let lost = Arc::new(AtomicBool::new(false));
+    move || {
+        let (store, lost) = (store.clone(), lost.clone());
+        Box::pin(async move {
+            let beat = store.heartbeat(Millis::wall_clock()).await;
+            let was_lost = lost.swap(beat.is_err(), Ordering::Relaxed);
+            match beat {
+                Err(error) if !was_lost => tracing::error!(%error, "the database is away"),
+                Ok(()) if was_lost => tracing::info!("the database is back"),
+                _ => {}
+            }
+        })
+    }
+}
+
+fn prune(store: Store, keep: Duration) -> impl FnMut() -> BoxFuture<'static, ()> {
+    let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    move || {
+        let store = store.clone();
+        Box::pin(async move {
+            if let Err(error) = store.prune(keep, Millis::wall_clock()).await {
+                tracing::warn!(%error, "old rows could not be pruned; tried again in an hour");
+            }
+        })
+    }
+}
+
+/// The detector's parameters as configured.
+#[must_use]
+pub fn amd_params(amd: &config::Amd) -> amd::Params {
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    amd::Params {
+        initial_silence: ms(amd.initial_silence),
+        greeting: ms(amd.greeting),
+        after_greeting_silence: ms(amd.after_greeting_silence),
+        total_analysis_time: ms(amd.total_analysis_time),
+        min_word_length: ms(amd.min_word_length),
+        between_words_silence: ms(amd.between_words_silence),
+        maximum_number_of_words: amd.maximum_number_of_words,
+        maximum_word_length: ms(amd.maximum_word_length),
+        silence_threshold: amd.silence_threshold,
+        initial_silence_status: amd.initial_silence_status.parse().unwrap_or(amd::Status::Human),
+        ..amd::Params::default()
+    }
+}
+
+fn app(config: &Config, calls: &Calls, store: &Store) -> App {
+    App {
+        calls: calls.clone(),
+        store: store.clone(),
+        recordings: config.paths.recordings.as_path().into(),
+        max_body: config.http.max_body,
+        webhooks: webhook_options(config).policy,
+        ring_timeout: config.calls.default_ring_timeout,
+        amd: amd_params(&config.amd),
+        record: config.calls.record,
+    }
+}
+
+fn sip_config(config: &Config) -> SipConfig {
+    SipConfig {
+        endpoint: EndpointConfig {
+            user_agent: config.sip.user_agent.clone(),
+            timers: TimerConfig { t1: config.sip.timer_t1, ..TimerConfig::default() },
+            seed: rand::random(),
+            // Calls from trunks are not built yet.
+            accept_calls: false,
+            ..EndpointConfig::default()
+        },
+        udp: config.sip.udp.clone(),
+        public_address: config.sip.public_address,
+        dscp: config.sip.dscp,
+        trusted: Vec::new(),
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        workers: config.media.workers,
+        address: config.media.address,
+        ports: config.media.ports.clone(),
+        dscp: config.media.dscp,
+        ..EngineConfig::default()
+    }
+}
+
+fn webhook_options(config: &Config) -> webhook::Options {
+    webhook::Options {
+        policy: webhook::guard::Policy {
+            allow_http: config.webhooks.allow_http,
+            allow_private: config.webhooks.allow_private,
+        },
+        timeout: config.webhooks.timeout,
+        retry: config.webhooks.retry.clone(),
+        ..webhook::Options::default()
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        timing: Timing {
+            max_duration: config.calls.max_duration,
+            answer_after_trying: config.calls.answer_after_trying,
+            answer_within: config.calls.answer_within,
+        },
+        deny_numbers: config.calls.deny_numbers.clone(),
+        max_calls: u32::try_from(config.media.max_calls).unwrap_or(u32::MAX),
+        codecs: config.media.codecs.iter().filter_map(|name| codec(name)).collect(),
+        rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
+        media_address: config.media.public_address,
+        recordings: config.paths.recordings.clone(),
+        ..Settings::default()
+    }
+}
+
+/// Raises the limit of open files to what `media.max_calls` needs, or says that it cannot.
+fn raise_descriptors(max_calls: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = max_calls as u64 * DESCRIPTORS_A_CALL + SPARE_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return;
+    }
+    let possible = limit.maximum.unwrap_or(u64::MAX).min(wanted);
+    let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
+    let got = setrlimit(Resource::Nofile, raised).map_or(current, |()| possible);
+    if got < wanted {
+        tracing::warn!(
+            open_files = got,
+            wanted,
+            "the limit of open files is short of media.max_calls; raise it (ulimit -n) or lower that"
+        );
+    }
+}
