@@ -16,6 +16,7 @@ mod a_hang_up_while_ringing_cancels_and_charges_nothing;
 mod a_key_sees_only_its_own;
 mod a_trunk_that_fails_is_followed_by_the_next_one;
 mod calls_that_died_with_the_process_are_ended_at_the_next_start;
+mod dependencies_point_one_way;
 mod store_fixture;
 mod support;
 mod webhook_receiver;
