@@ -31,6 +31,7 @@ async fn at_the_last_heartbeat_with_its_hold_settled_and_call_ended_queued() {
         let closed = store
             .close_open_calls(NOW.plus(100_000), |open, ended| {
                 assert_eq!(ended.end_reason, "server_shutdown");
+                assert_eq!(ended.answered_at, open.row.answered_at);
                 vec![event(open.next_sequence, "call.ended")]
             })
             .await
