@@ -13,7 +13,6 @@ pub mod http;
 pub mod number;
 pub mod phone;
 pub mod prompts;
-pub mod recordings;
 pub mod server;
 pub mod store;
 pub mod telemetry;

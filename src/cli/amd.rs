@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kaphila_media::amd::{Detector, Verdict};
+use kaphila_media::amd::{self, Verdict};
 use kaphila_media::play;
 use serde_json::{Value, json};
 
 use super::{CliError, Common};
 use crate::server::amd_params;
-
-/// 20 ms at 8 kHz.
-const FRAME: usize = 160;
 
 /// `kaphila amd`
 #[derive(Debug, Args)]
@@ -39,38 +36,21 @@ pub(super) fn run(common: &Common, args: &AmdArgs) -> Result<(), CliError> {
     if failed { Err(CliError::Silent) } else { Ok(()) }
 }
 
-/// A file's last verdict (a revision replaces the first) and, for a file that ends first, what its
-/// end makes of it.
+/// A file's last verdict (a revision replaces the first), and when the first was given.
 struct Judged {
     verdict: Verdict,
     decided_ms: u32,
-    revised: bool,
 }
 
 #[allow(clippy::disallowed_methods, reason = "offline: the audio is the clock, this its origin")]
-fn judge(file: &Path, params: kaphila_media::amd::Params) -> Result<Judged, play::PlayError> {
-    let samples = play::load(file)?;
-    let start = std::time::Instant::now();
-    let mut detector = Detector::new(start, params);
-    let mut first = None;
-    let mut last = None;
-    for frame in samples.chunks(FRAME) {
-        if let Some(verdict) = detector.handle_frame(frame) {
-            first.get_or_insert(verdict.decided_ms);
-            last = Some(verdict);
-        }
+fn judge(file: &Path, params: amd::Params) -> Result<Judged, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let samples = play::load(file).map_err(|error| failed(&error))?;
+    let verdicts = amd::analyse(std::time::Instant::now(), params, &samples);
+    match (verdicts.first(), verdicts.last()) {
+        (Some(first), Some(last)) => Ok(Judged { verdict: *last, decided_ms: first.decided_ms }),
+        _ => Err(CliError::Failed(format!("{}: no verdict", file.display()))),
     }
-    let length = std::time::Duration::from_micros(samples.len() as u64 * 125);
-    let verdict = last.or_else(|| detector.handle_hangup(start + length)).unwrap_or(Verdict {
-        status: kaphila_media::amd::Status::NotSure,
-        cause: kaphila_media::amd::Cause::Hangup,
-        confidence: 0.0,
-        decided_ms: u32::try_from(length.as_millis()).unwrap_or(u32::MAX),
-        figures: kaphila_media::amd::Figures::default(),
-        revised: false,
-    });
-    let decided_ms = first.unwrap_or(verdict.decided_ms);
-    Ok(Judged { verdict, decided_ms, revised: verdict.revised })
 }
 
 fn to_json(file: &Path, judged: &Judged) -> Value {
@@ -84,14 +64,14 @@ fn to_json(file: &Path, judged: &Judged) -> Value {
         "greetingEndMs": null,
         "greetingEndReason": null,
         "beep": null,
-        "revised": judged.revised,
+        "revised": judged.verdict.revised,
     })
 }
 
 fn to_text(judged: &Judged) -> String {
     let verdict = &judged.verdict;
     let limit = verdict.figures.limit.map(|limit| format!("-{limit}")).unwrap_or_default();
-    let revised = if judged.revised { ", revised" } else { "" };
+    let revised = if judged.verdict.revised { ", revised" } else { "" };
     format!(
         "{} {} {}{limit}, confidence {:.2}, after {} ms{revised}",
         verdict.status,
