@@ -477,7 +477,7 @@ impl Party {
 }
 
 impl Account {
-    fn is_callee_undecided(&self) -> bool {
+    pub(crate) fn is_callee_undecided(&self) -> bool {
         let decided = self.accepted_at.is_some() || self.rejected || self.hung_up_at.is_some();
         !self.is_caller && self.is_open() && !decided
     }
