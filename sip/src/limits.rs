@@ -82,6 +82,10 @@ pub const EVENT_RETRY: Duration = Duration::from_millis(20);
 /// Datagrams read from a socket before commands and time are looked at again.
 pub const RECEIVE_BATCH: usize = 64;
 
+/// Batches read in a row before timers and commands have their turn: a second's worth of a busy
+/// trunk after a pause, a fraction of a second's work in a flood.
+pub const READS_IN_A_ROW: usize = 16;
+
 /// Octets of a datagram: what UDP can carry.
 pub const MAX_DATAGRAM: usize = 65_535;
 

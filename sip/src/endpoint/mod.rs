@@ -131,12 +131,13 @@ impl Endpoint {
     /// A datagram to `remote` could not be delivered (ICMP, or the send failed).
     pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr, error: &str) {
         self.counters.transport_errors += 1;
-        let clients: Vec<u64> = self
+        let mut clients: Vec<u64> = self
             .clients
             .ids()
             .filter(|(_, client)| client.path.remote == remote)
             .map(|(id, _)| id)
             .collect();
+        clients.sort_unstable(); // the order of their sending, not of a hash table
         for id in clients {
             self.client_transport_error(now, id, error);
         }

@@ -21,7 +21,7 @@ use crate::endpoint::{
 use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
 use crate::limits::{
     COMMAND_BATCH, EVENT_RETRY, MAX_DATAGRAM, MAX_LEG_EVENTS, MAX_ROUTES_REMEMBERED,
-    MAX_WAITING_EVENTS, RECEIVE_BATCH,
+    MAX_WAITING_EVENTS, READS_IN_A_ROW, RECEIVE_BATCH,
 };
 use crate::message::{HeaderValue, Transport};
 
@@ -133,6 +133,8 @@ enum Wake {
     Commands,
     Io,
     Timeout,
+    /// The sockets had their turn.
+    Nothing,
     /// Every handle is dropped.
     Abandoned,
 }
@@ -141,6 +143,7 @@ impl Driver {
     async fn run(mut self) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut commands = Vec::with_capacity(COMMAND_BATCH);
+        let mut reads = 0;
         while self.stopped.is_none() {
             let deadline = self.deadline();
             let sleep = async {
@@ -150,16 +153,23 @@ impl Driver {
                 }
             };
             let Self { endpoint, sockets, commands: queue, .. } = &mut self;
+            // Sockets first: after a pause of ours, what came meanwhile is heard before the timer
+            // fires that waited for it. A flood must not stop time all the same.
+            let may_read = reads < READS_IN_A_ROW;
             let wake = tokio::select! {
+                biased;
+                () = poll_fn(|cx| poll_sockets(cx, endpoint, sockets, &mut buffer)),
+                    if may_read => Wake::Io,
+                () = sleep => Wake::Timeout,
                 count = queue.recv_many(&mut commands, COMMAND_BATCH) => match count {
                     0 => Wake::Abandoned,
                     _ => Wake::Commands,
                 },
-                () = poll_fn(|cx| poll_sockets(cx, endpoint, sockets, &mut buffer)) => Wake::Io,
-                () = sleep => Wake::Timeout,
+                () = std::future::ready(()), if !may_read => Wake::Nothing,
             };
+            reads = if matches!(wake, Wake::Io) { reads + 1 } else { 0 };
             match wake {
-                Wake::Commands | Wake::Io => {}
+                Wake::Commands | Wake::Io | Wake::Nothing => {}
                 Wake::Timeout => self.endpoint.handle_timeout(Instant::now()),
                 Wake::Abandoned => break,
             }
