@@ -144,7 +144,11 @@ impl StartLine {
         let status = (status.len() == 3).then(|| decimal(status)).flatten();
         let status = status.and_then(|status| u16::try_from(status).ok());
         match status.filter(|status| (100..700).contains(status)) {
-            Some(status) => Ok(Self::Response(status, trim(reason).to_owned())),
+            Some(status) => {
+                // As the writer writes it: a bare CR would not survive.
+                let reason = reason.replace(|c: char| c.is_ascii_control(), " ");
+                Ok(Self::Response(status, trim(&reason).to_owned()))
+            }
             None => Err(ErrorKind::StartLine(ParseError("bad status code"))),
         }
     }
