@@ -206,6 +206,13 @@ async fn delivered_payloads_are_erased_after_a_day_and_old_calls_go() {
         store.prune(keep, NOW.plus(86_400 * SECOND)).await.unwrap();
         let replayed = store.replay_events(live.call.call_id(), None, NOW).await.unwrap();
         assert_eq!(replayed, 0, "erased");
+        let fate = Fate::Dead { attempts: 9, error: "HTTP 410".into() };
+        let mark = Mark { call: due[0].call, sequence: 1, at: NOW, fate };
+        store.mark_events(vec![mark]).await.unwrap();
+        let dead = store.deliveries(true).await.unwrap();
+        assert_eq!(dead.len(), 1);
+        assert_eq!((&*dead[0].call_id, dead[0].attempts), (old.call.call_id(), 9));
+        assert_eq!(store.deliveries(false).await.unwrap().len(), 2);
         store.prune(keep, NOW.plus(keep + SECOND)).await.unwrap();
         assert!(store.call(&auth, old.call.call_id()).await.unwrap().is_none());
         assert!(store.call(&auth, live.call.call_id()).await.unwrap().is_some(), "not ended");

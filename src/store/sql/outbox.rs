@@ -139,19 +139,26 @@ impl Apply for Replay {
     }
 }
 
+macro_rules! deliveries {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.call_id, o.sequence, o.event, o.url, o.state, o.attempts, o.next_at, \
+             o.last_error, o.created_at, o.delivered_at \
+             FROM outbox o JOIN calls c ON c.id = o.call ",
+            $rest
+        )
+    };
+}
+
 /// Deliveries for the command line, newest first.
 pub(in crate::store) async fn deliveries(
     pool: &Pool<Db>,
     only_dead: bool,
 ) -> Result<Vec<Delivery>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT c.call_id, o.sequence, o.event, o.url, o.state, o.attempts, o.next_at, \
-         o.last_error, o.created_at, o.delivered_at \
-         FROM outbox o JOIN calls c ON c.id = o.call WHERE o.state = 'dead' OR NOT $1 \
-         ORDER BY o.call DESC, o.sequence DESC LIMIT $2",
-    )
-    .bind(only_dead)
-    .bind(limits::LIST)
-    .fetch_all(pool)
-    .await
+    const ALL: &str = deliveries!("ORDER BY o.call DESC, o.sequence DESC LIMIT $1");
+    const DEAD: &str = deliveries!(
+        "WHERE o.state = 'dead' ORDER BY o.created_at DESC, o.call DESC, o.sequence DESC LIMIT $1"
+    );
+    let query = if only_dead { DEAD } else { ALL };
+    sqlx::query_as(query).bind(limits::LIST).fetch_all(pool).await
 }

@@ -126,7 +126,7 @@ pub(in crate::store) async fn unfinished(
         "SELECT c.id, c.api_key, c.webhook_url, r.recording_id, c.call_id, r.filename, \
          r.channels, r.started_at, r.finished_at, r.bytes, r.duration_ms, r.partial \
          FROM recordings r JOIN calls c ON c.id = r.call \
-         WHERE r.finished_at IS NULL AND c.node = $1 ORDER BY c.id",
+         WHERE r.finished_at IS NULL AND c.node = $1 ORDER BY r.call",
     )
     .bind(node)
     .fetch_all(pool)
