@@ -59,3 +59,34 @@ impl Committed {
         self.missed.swap(false, Ordering::AcqRel)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{KeyId, Millis};
+
+    #[test]
+    fn what_does_not_fit_is_told_once() {
+        let (handover, mut committed) = handover();
+        let event = |sequence| Outgoing {
+            call: 1,
+            call_id: "1.1".into(),
+            sequence,
+            key: KeyId(1),
+            event: "test".to_owned(),
+            url: "https://example.com/".into(),
+            payload: "{}".to_owned(),
+            attempts: 0,
+            next_at: Millis(0),
+            created_at: Millis(0),
+        };
+        let fits = i64::try_from(QUEUE).unwrap();
+        handover.send((0..fits).map(event).collect());
+        assert!(!committed.take_missed());
+        handover.send(vec![event(fits)]);
+        assert!(committed.take_missed());
+        assert!(!committed.take_missed());
+        let kept = std::iter::from_fn(|| committed.try_next()).map(|event| event.sequence);
+        assert!(kept.eq(0..fits));
+    }
+}

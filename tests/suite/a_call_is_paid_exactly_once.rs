@@ -103,6 +103,29 @@ async fn an_end_that_knows_of_an_answer_nobody_could_write_deducts() {
 }
 
 #[tokio::test]
+async fn a_write_that_fails_half_way_leaves_nothing_and_harms_no_other() {
+    for database in Database::all().await {
+        let store = database.open().await;
+        let (auth, secrets) = key(&store, 50).await;
+        // Placed at once, they share transactions; the eighth fails after its hold was taken.
+        let tries = (0..20).map(|n| {
+            store.place(&auth, call(Some("http://a/")), move |_| {
+                assert_ne!(n, 7, "this one is meant to fail");
+                event(1, "call.initiated")
+            })
+        });
+        let placed = futures_util::future::join_all(tries).await;
+        for (n, placed) in placed.iter().enumerate() {
+            assert_eq!(placed.is_ok(), n != 7, "{n}: {placed:?}");
+        }
+        assert_eq!(balance(&store, &secrets).await, (50, 19));
+        assert_eq!(store.open_calls().await.unwrap().len(), 19);
+        assert_eq!(store.due_events(NOW, 100).await.unwrap().len(), 19);
+        assert_eq!(store.account(&auth).await.unwrap().unwrap().total_calls, 19);
+    }
+}
+
+#[tokio::test]
 async fn credit_can_be_taken_but_not_what_calls_hold() {
     for database in Database::all().await {
         let store = database.open().await;

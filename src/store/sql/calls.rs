@@ -62,10 +62,16 @@ impl Apply for Place {
             .execute(&mut *tx.conn)
             .await?;
         }
-        let first = (self.first)(&placed);
+        let first = built(|| (self.first)(&placed))?;
         outbox::insert(tx, &placed.call, call.now, std::slice::from_ref(&first)).await?;
         Ok(Ok(placed))
     }
+}
+
+/// Runs a caller's code in the writer: its panic fails its own operation, not the writer.
+fn built<T>(build: impl FnOnce() -> T) -> Result<T, sqlx::Error> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(build))
+        .map_err(|_| sqlx::Error::Protocol("an event could not be built".to_owned()))
 }
 
 /// The guarded update that decides about the credit; the balance, or `None`: refused.
@@ -397,7 +403,7 @@ impl Apply for CloseOpen {
         for call in &open {
             let ended = crashed(&call.row, alive.unwrap_or(self.now).min(self.now));
             end(tx, &call.call, &ended).await?;
-            let events = (self.events)(call, &ended);
+            let events = built(|| (self.events)(call, &ended))?;
             outbox::insert(tx, &call.call, self.now, &events).await?;
         }
         Ok(open)
