@@ -11,19 +11,18 @@
 //! reading is stretched or shrunk by a sample a frame, which nobody hears.
 #![warn(clippy::indexing_slicing)]
 
+mod store;
+
 use crate::plc::Concealer;
 use crate::rtp::TimestampExtension;
+use store::{CAPACITY, Store};
 
 /// How long a missing packet is waited for: 60 ms.
 pub const HOLD: i64 = 480;
 
-/// How far behind the call's clock a frame is read: the hold, [`SLACK`], and what a drift of 200 ppm
-/// makes of the oldest packet that [`LeastTransit`] still goes by. 68 ms.
+/// How far behind the call's clock a frame is read: the hold, the difference between the
+/// clocks that is let be, and what 200 ppm make of the fastest packet's age. 68 ms.
 pub const LAG: i64 = HOLD + 2 * SLACK;
-
-/// Samples that are kept, a power of two: the hold, what a slot and a packet need, and
-/// [`EARLIEST`].
-const CAPACITY: usize = 4096;
 
 /// The longest packet that is taken: 200 ms, more than any agreed packet length.
 pub const MAX_SAMPLES: usize = 1600;
@@ -119,8 +118,7 @@ impl LeastTransit {
 /// The placing of one call's audio.
 #[derive(Debug)]
 pub struct Jitter {
-    samples: Box<[i16; CAPACITY]>,
-    present: [u64; CAPACITY / 64],
+    store: Store,
     stream: Option<Stream>,
     concealer: Concealer,
     /// The clock position that is read next.
@@ -130,13 +128,7 @@ pub struct Jitter {
 impl Jitter {
     /// Nothing has come; the first [`Self::read`] will be of clock position `clock`.
     pub fn new(clock: i64) -> Self {
-        Self {
-            samples: Box::new([0; CAPACITY]),
-            present: [0; CAPACITY / 64],
-            stream: None,
-            concealer: Concealer::default(),
-            clock,
-        }
+        Self { store: Store::new(), stream: None, concealer: Concealer::default(), clock }
     }
 
     /// A packet came at clock position `now`: its samples go where its timestamp says.
@@ -198,7 +190,7 @@ impl Jitter {
 
     /// A new timeline. What the old one left unread is dropped.
     fn begin(&mut self, now: i64, ssrc: u32, sequence: u16, timestamp: u32) -> Stream {
-        self.present = [0; CAPACITY / 64];
+        self.store.clear();
         let timestamps = TimestampExtension::new(timestamp);
         let at = timestamps.peek(timestamp);
         let transit = LeastTransit::new(now, now - at);
@@ -246,20 +238,17 @@ impl Jitter {
         stream.late = 0;
         if sequence == stream.last_sequence.wrapping_add(1) && at > stream.end {
             // In sequence, yet later: the sender was silent. That is no loss to conceal.
-            for position in stream.end.max(stream.read)..at {
-                self.set(position, 0);
-            }
+            let from = stream.end.max(stream.read);
+            self.store.silence(from, (at - from).max(0) as usize);
         }
         if sequence.wrapping_sub(stream.last_sequence) < 1 << 15 {
             stream.last_sequence = sequence;
             stream.end = end;
         }
         stream.timestamps.remember(at);
-        for (position, sample) in (at..end).zip(audio) {
-            if position >= stream.read {
-                self.set(position, *sample);
-            }
-        }
+        let passed = (stream.read - at).max(0);
+        let audio = audio.get(passed as usize..(end - at) as usize).unwrap_or(&[]);
+        self.store.write(at + passed, audio);
         Placed::InTime
     }
 
@@ -283,10 +272,8 @@ impl Jitter {
     /// Reads on from elsewhere. What lay between is forgotten, or would come up again when the
     /// store has gone round.
     fn skip_to(&mut self, stream: &mut Stream, read: i64) {
-        let between = stream.read.min(read)..stream.read.max(read);
-        for position in between.take(CAPACITY) {
-            self.take(position);
-        }
+        let between = (stream.read - read).unsigned_abs() as usize;
+        self.store.forget(stream.read.min(read), between);
         stream.read = read;
     }
 
@@ -296,16 +283,10 @@ impl Jitter {
         let mut rest = out;
         let mut at = from;
         while !rest.is_empty() {
-            let here = self.is_present(at);
-            let mut run = 0;
-            while run < rest.len() && self.is_present(at + run as i64) == here {
-                run += 1;
-            }
+            let (here, run) = self.store.run(at, rest.len());
             let Some((part, after)) = rest.split_at_mut_checked(run) else { break };
             if here {
-                for (i, sample) in part.iter_mut().enumerate() {
-                    *sample = self.take(at + i as i64);
-                }
+                self.store.take(at, part);
                 self.concealer.pass(part);
                 heard = true;
             } else {
@@ -316,35 +297,6 @@ impl Jitter {
         }
         heard
     }
-
-    fn is_present(&self, position: i64) -> bool {
-        let (index, bit) = place_of(position);
-        self.present.get(index / 64).is_some_and(|word| word & bit != 0)
-    }
-
-    fn set(&mut self, position: i64, sample: i16) {
-        let (index, bit) = place_of(position);
-        if let Some(place) = self.samples.get_mut(index) {
-            *place = sample;
-        }
-        if let Some(word) = self.present.get_mut(index / 64) {
-            *word |= bit;
-        }
-    }
-
-    fn take(&mut self, position: i64) -> i16 {
-        let (index, bit) = place_of(position);
-        if let Some(word) = self.present.get_mut(index / 64) {
-            *word &= !bit;
-        }
-        self.samples.get(index).copied().unwrap_or(0)
-    }
-}
-
-/// Index of a position in the store, and its bit in its word.
-fn place_of(position: i64) -> (usize, u64) {
-    let index = position.rem_euclid(CAPACITY as i64) as usize;
-    (index, 1 << (index % 64))
 }
 
 /// Brings `from` to the length of `to`, a few samples more or less, by linear interpolation.
