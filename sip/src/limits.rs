@@ -95,5 +95,8 @@ pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Datagrams that wait for the kernel to take them; further ones are dropped, as a network would.
 pub const MAX_SEND_QUEUE: usize = 4_096;
 
+/// ICMP errors read from a socket before anything else is looked at again.
+pub const MAX_UNDELIVERABLE: usize = 64;
+
 /// Remote addresses whose route's own address is remembered, on sockets bound to all addresses.
 pub const MAX_ROUTES_REMEMBERED: usize = 1_024;

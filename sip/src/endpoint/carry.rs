@@ -1,6 +1,7 @@
 //! Carries out what legs and transactions want done.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::invite::{
     Context, Effect, Failure, Handled, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
 };
 use crate::limits::LADDER_MEMORY;
-use crate::message::{Request, Response};
+use crate::message::{Method, Request, Response};
 use crate::transaction::{Action, ClientInvite, ClientKey, ClientNonInvite, Outcome, ServerKey};
 
 /// A leg, and what the endpoint keeps beside it.
@@ -193,7 +194,7 @@ impl Endpoint {
         let machine = ClientInvite::new(now, request, is_reliable, timers, timer_b, &mut actions);
         let user = ClientUser::Invite(leg);
         let machine = ClientMachine::Invite(machine);
-        let id = self.clients.insert(key, Client { machine, user, path });
+        let id = self.add_client(key, Client { machine, user, path });
         self.client_actions(now, id, actions);
         Some(id)
     }
@@ -211,7 +212,7 @@ impl Endpoint {
         let timers = &self.config.timers;
         let machine = ClientNonInvite::new(now, request, is_reliable, timers, &mut actions);
         let machine = ClientMachine::Other(machine);
-        let id = self.clients.insert(key, Client { machine, user, path });
+        let id = self.add_client(key, Client { machine, user, path });
         self.client_actions(now, id, actions);
         Some(id)
     }
@@ -223,9 +224,22 @@ impl Endpoint {
             .is_some_and(|local| local.transport.is_reliable())
     }
 
+    fn add_client(&mut self, key: ClientKey, client: Client) -> u64 {
+        let remote = client.path.remote;
+        let id = self.clients.insert(key, client);
+        self.clients_to.entry(remote).or_default().insert(id);
+        id
+    }
+
     pub(super) fn drop_client(&mut self, id: u64) {
         self.schedule.set(Owner::Client(id), None);
-        self.clients.remove(id);
+        let Some(client) = self.clients.remove(id) else { return };
+        if let Entry::Occupied(mut entry) = self.clients_to.entry(client.path.remote) {
+            entry.get_mut().remove(&id);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
     }
 
     pub(super) fn client_timeout(&mut self, now: Instant, id: u64) {
@@ -324,21 +338,18 @@ impl Endpoint {
         self.server_actions(now, id, actions);
     }
 
-    pub(super) fn server_transport_error(&mut self, now: Instant, id: u64) {
-        let Some(server) = self.servers.get_mut(id) else { return };
-        let mut actions = Vec::new();
-        let outcome = server.machine.handle_transport_error(now, &mut actions);
-        self.count(outcome);
-        self.server_actions(now, id, actions);
-    }
-
     /// The request of a server transaction came again, or its ACK came.
     pub(super) fn server_request(&mut self, now: Instant, id: u64, request: Request) {
         let Some(server) = self.servers.get_mut(id) else { return };
+        let leg = server.leg;
+        let is_ack = request.method == Method::Ack;
         let mut actions = Vec::new();
         let outcome = server.machine.handle_request(now, request, &mut actions);
         self.count(outcome);
         self.server_actions(now, id, actions);
+        if is_ack && outcome == Outcome::Taken {
+            self.with_leg(now, leg, |leg, cx| leg.handle_refusal_taken(cx));
+        }
     }
 
     pub(super) fn server_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
@@ -350,9 +361,11 @@ impl Endpoint {
                 Action::Ack(ack) => {
                     let _ = self.input(now, leg, |leg, cx| leg.handle_ack(cx, &ack));
                 }
-                // Timer H: a refusal that was never ACKed ends all the same. The network's word
-                // on a response changes nothing: the far end repeats its request (RFC 6026 §7.1).
-                Action::Timeout | Action::TransportError | Action::Response(_) => {}
+                // Timer H: a refusal that was never ACKed ends all the same.
+                Action::Timeout => {
+                    self.with_leg(now, leg, |leg, cx| leg.handle_refusal_taken(cx));
+                }
+                Action::TransportError | Action::Response(_) => {} // never told, of clients only
                 Action::Terminated => self.drop_server(id),
             }
         }

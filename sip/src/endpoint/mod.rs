@@ -17,7 +17,7 @@ mod receive;
 mod schedule;
 mod table;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -52,6 +52,8 @@ pub struct Endpoint {
     /// By Call-ID and our tag.
     dialogs: HashMap<(String, String), LegId>,
     clients: Table<ClientKey, Client>,
+    /// The client transactions of each remote address.
+    clients_to: HashMap<SocketAddr, BTreeSet<u64>>,
     servers: Table<ServerKey, Server>,
     merges: HashMap<Merge, u64>,
     /// The client transaction of each OPTIONS.
@@ -85,6 +87,7 @@ impl Endpoint {
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             clients: Table::new(),
+            clients_to: HashMap::new(),
             servers: Table::new(),
             merges: HashMap::new(),
             options: HashMap::new(),
@@ -131,24 +134,10 @@ impl Endpoint {
     /// A datagram to `remote` could not be delivered (ICMP, or the send failed).
     pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr, error: &str) {
         self.counters.transport_errors += 1;
-        let mut clients: Vec<u64> = self
-            .clients
-            .ids()
-            .filter(|(_, client)| client.path.remote == remote)
-            .map(|(id, _)| id)
-            .collect();
-        clients.sort_unstable(); // the order of their sending, not of a hash table
-        for id in clients {
+        // In the order of their sending. The far end's requests are none of it: it sends them
+        // again (RFC 6026 §7.1).
+        for id in self.clients_to.get(&remote).cloned().unwrap_or_default() {
             self.client_transport_error(now, id, error);
-        }
-        let servers: Vec<u64> = self
-            .servers
-            .ids()
-            .filter(|(_, server)| server.path.remote == remote)
-            .map(|(id, _)| id)
-            .collect();
-        for id in servers {
-            self.server_transport_error(now, id);
         }
     }
 

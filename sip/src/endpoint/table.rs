@@ -53,10 +53,6 @@ impl<K: Clone + Eq + Hash, V> Table<K, V> {
         Some(value)
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = (u64, &V)> {
-        self.entries.iter().map(|(id, (_, value))| (*id, value))
-    }
-
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -197,17 +193,6 @@ impl ServerMachine {
         match self {
             Self::Invite(machine) => machine.respond(now, response, out),
             Self::Other(machine) => machine.respond(now, response, out),
-        }
-    }
-
-    pub(super) fn handle_transport_error(
-        &mut self,
-        now: Instant,
-        out: &mut Vec<Action>,
-    ) -> Outcome {
-        match self {
-            Self::Invite(machine) => machine.handle_transport_error(now, out),
-            Self::Other(machine) => machine.handle_transport_error(now, out),
         }
     }
 

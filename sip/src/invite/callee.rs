@@ -2,7 +2,7 @@
 
 use super::answered::{Answered, Unacked};
 use super::respond::{accept, check_in_dialog, response_with_tag, set_body};
-use super::{Body, Common, Context, Ended, Handled, LegEvent, Over, State, q850};
+use super::{Body, Common, Context, Ended, Handled, LegEvent, State, q850};
 use crate::dialog::Dialog;
 use crate::message::{Method, Request, Response};
 use crate::options::response;
@@ -48,7 +48,7 @@ impl Ringing {
     /// §13.3.1.3.
     pub(super) fn reject(self: Box<Self>, cx: &mut Context<'_>, status: u16) -> State {
         cx.respond(self.key.clone(), self.response(status.clamp(300, 699)));
-        State::Over(Over::now(cx))
+        State::Refused
     }
 
     /// §9.2.
@@ -59,7 +59,7 @@ impl Ringing {
     ) -> (State, Handled) {
         cx.respond(self.key.clone(), self.response(487));
         cx.tell(LegEvent::Cancelled { q850 });
-        (State::Over(Over::now(cx)), Ok(()))
+        (State::Refused, Ok(()))
     }
 
     /// A request in the early dialog.
@@ -80,7 +80,7 @@ impl Ringing {
                 cx.respond(key, response(request, 200));
                 cx.respond(self.key.clone(), self.response(487));
                 cx.tell(LegEvent::Ended(Ended::Far { q850: q850(&request.headers) }));
-                return (State::Over(Over::now(cx)), Ok(()));
+                return (State::Refused, Ok(()));
             }
             // Its first offer has no answer yet (§14.2, RFC 3311 §5.2).
             Method::Invite => cx.respond_try_later(key, request),

@@ -8,11 +8,11 @@
 //!         | hang-up,            |    | hang-up, no ACK:        | reject, CANCEL, BYE
 //!         | timer B             |    | BYE                     |
 //!         V                 BYE |    V                         |
-//!   +-----------+               |  +---------+                 |
-//!   | Abandoned |               |  | Leaving |                 |
-//!   +-----------+               |  +---------+                 |
-//!         | final answer,       |    | BYE answered            |
-//!         | 64 x T1             V    V or timer F              V
+//!   +-----------+               |  +---------+            +---------+
+//!   | Abandoned |               |  | Leaving |            | Refused |
+//!   +-----------+               |  +---------+            +---------+
+//!         | final answer,       |    | BYE answered            | ACK, timer H
+//!         | 64 x T1             V    V or timer F              |
 //!         |                   +--------+                       |
 //!         +-----------------> |  Over  | <---------------------+
 //!                             +--------+   absorbs what is repeated, then nothing is left
@@ -99,6 +99,8 @@ enum State {
     Ringing(Box<Ringing>),
     Answered(Box<Answered>),
     Leaving(Box<Leaving>),
+    /// Our refusal of the far end's INVITE is out; its ACK is waited for by the transaction.
+    Refused,
     Over(Over),
 }
 
@@ -229,7 +231,7 @@ impl Leg {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Calling(_) | State::Ringing(_) => None,
+            State::Calling(_) | State::Ringing(_) | State::Refused => None,
             State::Abandoned(state) => Some(state.until),
             State::Answered(state) => state.poll_timeout(),
             State::Leaving(_) => None, // timer F of the BYE
@@ -333,7 +335,7 @@ impl Leg {
             State::Ringing(state) => state.request(cx, common, key, request),
             State::Answered(state) => state.request(cx, common, key, request),
             State::Leaving(state) => state.request(cx, key, request),
-            state @ (State::Abandoned(_) | State::Over(_)) => {
+            state @ (State::Abandoned(_) | State::Refused | State::Over(_)) => {
                 cx.respond(key, response(request, 481));
                 (state, Ok(()))
             }
@@ -345,6 +347,14 @@ impl Leg {
         self.step(cx, |state, cx, common| match state {
             State::Answered(state) => state.ack(cx, common, ack),
             state => (state, Err(Ignored("ACK"))),
+        })
+    }
+
+    /// The far end has taken our refusal, or timer H has run out: nothing is left to do.
+    pub(crate) fn handle_refusal_taken(&mut self, cx: &mut Context<'_>) -> Handled {
+        self.step(cx, |state, cx, _| match state {
+            State::Refused => (State::Over(Over::now(cx)), Ok(())),
+            state => (state, Ok(())), // the refusal of a re-INVITE
         })
     }
 
@@ -446,7 +456,7 @@ impl Leg {
             State::Ringing(state) => (&[], Some(&state.dialog)),
             State::Answered(state) => (&[], Some(&state.dialog)),
             State::Leaving(state) => (&[], Some(&state.dialog)),
-            State::Abandoned(_) | State::Over(_) => (&[], None),
+            State::Abandoned(_) | State::Refused | State::Over(_) => (&[], None),
         };
         many.iter().chain(one)
     }

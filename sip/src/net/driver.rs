@@ -238,7 +238,13 @@ impl Driver {
             while let Some(event) = self.endpoint.poll_event() {
                 self.deliver(event);
             }
-            let Some(transmit) = self.endpoint.poll_transmit() else { break };
+            let Some(transmit) = self.endpoint.poll_transmit() else {
+                match self.sockets.iter_mut().find(|socket| socket.has_errors) {
+                    Some(socket) => report_undeliverable(&mut self.endpoint, socket),
+                    None => break,
+                }
+                continue;
+            };
             let socket = self.sockets.get_mut(usize::from(transmit.local.0));
             let Some(socket) = socket else { continue };
             if let Err(error) = socket.send(transmit.remote, transmit.data) {
@@ -351,10 +357,16 @@ fn poll_sockets(
                     let now = Instant::now();
                     endpoint.handle_datagram(now, id, remote, datagram.filled());
                 }
-                Poll::Ready(Err(_)) => {} // an ICMP error of an earlier datagram
+                Poll::Ready(Err(_)) => report_undeliverable(endpoint, socket),
             }
             has_read = true;
         }
     }
     if has_read { Poll::Ready(()) } else { Poll::Pending }
+}
+
+fn report_undeliverable(endpoint: &mut Endpoint, socket: &mut Udp) {
+    for (remote, error) in socket.undeliverable() {
+        endpoint.handle_transport_error(Instant::now(), remote, error.desc());
+    }
 }

@@ -113,15 +113,17 @@ fn a_refusal_is_repeated_until_its_ack() {
     let leg = ladder.legs[0];
     ladder.command(|endpoint, now| endpoint.reject(now, leg, 486));
     let busy = ladder.expect("486 Busy Here");
-    ladder.tells(&["closed"]);
     ladder.after(500);
     ladder.expect("486 Busy Here");
+    ladder.tells(&[]);
     ladder.send(&format!(
         "ACK sip:4930@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKin1;rport\r\n\
          From: \"A\" <sip:alice@192.0.2.9>;tag=alice\r\nTo: {}\r\nCall-ID: in-1\r\nCSeq: 1 ACK\r\n\
          Content-Length: 0\r\n\r\n",
         busy.header("To")
     ));
+    ladder.tells(&["closed"]);
+    assert_eq!(ladder.rows.last().unwrap(), "<- ACK 1");
     ladder.after(GIVE_UP);
     ladder.expect_nothing();
     ladder.ends_with_nothing_left();
@@ -134,6 +136,8 @@ fn hang_up_while_it_rings_declines() {
     let leg = ladder.legs[0];
     ladder.hang_up(leg);
     ladder.expect("603 Decline");
+    ladder.tells(&[]);
+    ladder.after(GIVE_UP); // no ACK comes: timer H
     ladder.tells(&["closed"]);
     ladder.ends_with_nothing_left();
 }
@@ -155,7 +159,7 @@ fn the_callers_cancel_gets_200_and_the_invite_487() {
     assert_eq!(ok.header("CSeq"), "1 CANCEL");
     assert_eq!(ok.header("To"), ringing.header("To"), "RFC 3261 §9.2: the same tag");
     assert_eq!(ladder.expect("487 Request Terminated").header("CSeq"), "1 INVITE");
-    ladder.tells(&["cancelled", "closed"]);
+    ladder.tells(&["cancelled"]);
     ladder.ends_with_nothing_left();
 }
 
@@ -190,6 +194,6 @@ fn a_bye_before_our_answer_ends_it() {
     ladder.send(&in_call(&ringing, "BYE", 2, "", ""));
     assert_eq!(ladder.expect("200 OK").header("CSeq"), "2 BYE");
     ladder.expect("487 Request Terminated");
-    ladder.tells(&["ended by far end", "closed"]);
+    ladder.tells(&["ended by far end"]);
     ladder.ends_with_nothing_left();
 }

@@ -146,6 +146,33 @@ async fn an_owner_that_does_not_read_keeps_its_events() {
 }
 
 #[tokio::test]
+async fn a_port_where_nobody_listens_is_told_by_icmp_at_once() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(closed) = UdpSocket::bind(address).await else { continue };
+        let to = closed.local_addr().unwrap();
+        drop(closed);
+        let (sip, _) = Sip::start(config(address)).unwrap();
+        let (sender, mut events) = mpsc::channel(64);
+        sip.invite(spec(5, sip.local_addrs()[0], to), sender).await.unwrap();
+        let LegEvent::NoAnswer(Failure::Transport(reason)) = next(&mut events).await else {
+            panic!("not told")
+        };
+        assert!(reason.to_lowercase().contains("refused"), "{reason}");
+        assert!(matches!(next(&mut events).await, LegEvent::Closed));
+
+        // The error is of that trunk alone: the next one's INVITE still goes out.
+        let carrier = UdpSocket::bind(address).await.unwrap();
+        let to = carrier.local_addr().unwrap();
+        let (sender, _events) = mpsc::channel(64);
+        sip.invite(spec(6, sip.local_addrs()[0], to), sender).await.unwrap();
+        let mut buffer = [0; 2_000];
+        let (length, _) = carrier.recv_from(&mut buffer).await.unwrap();
+        assert!(buffer[..length].starts_with(b"INVITE "));
+        sip.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn options_get_an_answer_or_an_end() {
     let (asker, _) = Sip::start(config("127.0.0.1:0")).unwrap();
     let mut other = config("127.0.0.1:0");

@@ -149,7 +149,8 @@ impl Party {
 
 impl Account {
     pub(crate) fn is_callee_undecided(&self) -> bool {
-        let decided = self.accepted_at.is_some() || self.rejected || self.hung_up_at.is_some();
+        let by_us = self.accepted_at.is_some() || self.rejected || self.hung_up_at.is_some();
+        let decided = by_us || self.cancelled || self.ended.is_some();
         !self.is_caller && self.is_open() && !decided
     }
 }
