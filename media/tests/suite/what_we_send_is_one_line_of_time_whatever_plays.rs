@@ -156,3 +156,23 @@ fn nothing_is_sent_before_the_answer_nor_to_nowhere() {
     end.connect(at(1010), nowhere);
     assert!(end.tick(at(1020)).is_empty());
 }
+
+#[test]
+fn packets_of_every_agreed_length_are_that_far_apart() {
+    for ptime_ms in [10, 20, 30, 40, 60] {
+        let mut pair = Pair::new(Instant::now());
+        let mut to_second = agreed(pair.second.address);
+        to_second.ptime_ms = ptime_ms;
+        pair.first.connect(pair.now, to_second);
+        pair.run(Duration::from_secs(6));
+        let packets: Vec<_> = pair.first.rtp().map(|(at, data)| (at, data.to_vec())).collect();
+        assert_eq!(packets.len(), 6000 / usize::from(ptime_ms), "{ptime_ms} ms");
+        let samples = usize::from(ptime_ms) * 8;
+        for pair in packets.windows(2) {
+            let gap = pair[1].0 - pair[0].0;
+            assert_eq!(gap, Duration::from_millis(ptime_ms.into()));
+            let ahead = fields(&pair[1].1).2.wrapping_sub(fields(&pair[0].1).2);
+            assert_eq!((ahead as usize, fields(&pair[1].1).3.len()), (samples, samples));
+        }
+    }
+}
