@@ -131,6 +131,14 @@ impl Jitter {
         Self { store: Store::new(), stream: None, concealer: Concealer::default(), clock }
     }
 
+    /// Forgets all that came, as if it were new; nothing is allocated.
+    pub fn restart(&mut self, clock: i64) {
+        self.store.clear();
+        self.stream = None;
+        self.concealer = Concealer::default();
+        self.clock = clock;
+    }
+
     /// A packet came at clock position `now`: its samples go where its timestamp says.
     pub fn place(
         &mut self,

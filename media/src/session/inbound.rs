@@ -49,6 +49,8 @@ pub(super) struct Inbound {
     pub(super) reception: Reception,
     pub(super) counters: Counters,
     pub(super) codec: Option<Codec>,
+    /// Audio is wanted; where it is not, it is not decoded.
+    pub(super) listened: bool,
     /// When the last packet of the call came.
     pub(super) last_packet: Option<Instant>,
     events: Receiver,
@@ -63,6 +65,7 @@ impl Inbound {
             reception: Reception::default(),
             counters: Counters::default(),
             codec: None,
+            listened: false,
             last_packet: None,
             events: Receiver::default(),
             presses: Presses::default(),
@@ -139,6 +142,9 @@ impl Inbound {
         self.codec = Some(codec);
         if packet.payload.len() > MAX_SAMPLES {
             self.counters.astray += 1;
+            return;
+        }
+        if !self.listened {
             return;
         }
         let mut audio = [0; MAX_SAMPLES];

@@ -162,6 +162,7 @@ impl Session {
         }
         let first = self.inbound.last_packet.is_none();
         let position = self.clock.position(now);
+        self.inbound.listened = self.is_listened_to();
         let agreed = self.agreed.as_ref();
         let taken = self.inbound.handle_packet(now, position, from, data, agreed, &mut self.events);
         if !taken {
@@ -209,10 +210,12 @@ impl Session {
             Command::StartRecording(tap) => {
                 let answered = self.stage == Stage::Answered;
                 let from = answered.then(|| self.clock.position(now));
+                self.begin_listening();
                 self.recording = Some(Recording { tap, from, until: None });
             }
             Command::StopRecording => self.stop_recording(now),
             Command::StartAmd(params) => {
+                self.begin_listening();
                 self.amd = Amd::Waiting(params);
                 if self.stage == Stage::Answered {
                     self.listen(now);
@@ -377,8 +380,23 @@ impl Session {
         self.heard_until = Some(at);
     }
 
+    /// Somebody wants what the far end says. Where nobody does it is not even decoded.
+    fn is_listened_to(&self) -> bool {
+        self.recording.is_some() || !matches!(self.amd, Amd::Off)
+    }
+
+    /// What was kept from a time when somebody listened is of no use any more.
+    fn begin_listening(&mut self) {
+        if !self.is_listened_to() {
+            self.inbound.jitter.restart(self.heard_until.unwrap_or(-HOLD));
+        }
+    }
+
     /// Reads one frame of the call's clock for those that listen.
     fn hear_frame(&mut self, at: i64, len: i64) {
+        if !self.is_listened_to() {
+            return;
+        }
         let (mut theirs, mut ours) = ([0; LONG_SLOT as usize], [0; LONG_SLOT as usize]);
         let len = (len as usize).min(theirs.len());
         let theirs = theirs.get_mut(..len).unwrap_or_default();

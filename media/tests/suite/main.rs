@@ -11,6 +11,7 @@
     reason = "only the clock makes an Instant: it is the zero of a test's own time"
 )]
 
+mod a_recording_begun_in_mid_call_has_what_came_since;
 mod a_sound_file_is_decoded_once_and_shared;
 mod amd_classic_mode_is_exact_to_the_frame;
 mod sdp_answers_take_one_stream_and_mirror_the_offer;
