@@ -7,14 +7,16 @@
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kaphila_media::engine::MediaCall;
 use kaphila_media::record::Channels;
+use kaphila_media::sdp::Codec;
 use kaphila_media::session::{Command as Media, MediaEvent};
 use kaphila_sip::invite::{Body, Identity, InviteSpec, LegEvent, LegId};
 use kaphila_sip::message::HeaderValue;
@@ -147,27 +149,40 @@ impl Actor {
         }
     }
 
-    /// Lives until the call is accounted for and nothing of its legs remains.
+    /// Lives until the call is accounted for and nothing of its legs remains. A fault on the way
+    /// ends this call (`internal_error`) and no other.
     pub(super) async fn run(mut self) {
         let span = tracing::info_span!("call", call_id = self.machine.call_id());
         async {
-            self.take(Input::Start).await;
-            while !self.is_done() {
-                match self.next().await {
-                    Wake::Input(input) => self.take(input).await,
-                    Wake::Asked((command, reply)) => {
-                        let id = ReplyId(self.next_reply);
-                        self.next_reply += 1;
-                        self.replies.push_back((id, reply));
-                        self.take(Input::Command(id, command)).await;
-                    }
-                    Wake::Written((batch, result)) => self.written(batch, result),
-                }
+            let lived = AssertUnwindSafe(async {
+                self.take(Input::Start).await;
+                self.live().await;
+            });
+            if lived.catch_unwind().await.is_err() {
+                tracing::error!("a fault in a call's task: the call ends");
+                self.inputs.clear();
+                self.crashed().await;
+                self.live().await;
             }
             self.keep_trace();
         }
         .instrument(span)
         .await;
+    }
+
+    async fn live(&mut self) {
+        while !self.is_done() {
+            match self.next().await {
+                Wake::Input(input) => self.take(input).await,
+                Wake::Asked((command, reply)) => {
+                    let id = ReplyId(self.next_reply);
+                    self.next_reply += 1;
+                    self.replies.push_back((id, reply));
+                    self.take(Input::Command(id, command)).await;
+                }
+                Wake::Written((batch, result)) => self.written(batch, result),
+            }
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -207,28 +222,36 @@ impl Actor {
                 self.media_events = None;
             }
             let now = Instant::now();
-            let effects = self.handle(now, input);
-            for effect in effects {
+            for effect in self.machine.handle(now, input) {
                 self.carry_out(now, effect).await;
             }
         }
+        self.settle();
+    }
+
+    /// Ends the call after a fault, whatever state it left.
+    async fn crashed(&mut self) {
+        let now = Instant::now();
+        for (_, reply) in self.replies.drain(..) {
+            let _ = reply.send(Err(CommandError::Internal));
+        }
+        for effect in self.machine.crashed(now) {
+            self.carry_out(now, effect).await;
+        }
+        self.settle();
+    }
+
+    /// Shows what has changed, and writes what is to be written.
+    fn settle(&mut self) {
         if self.machine.take_changed() {
             self.view.send_replace(Arc::new(self.machine.view()));
+        }
+        if self.live.is_none() {
+            self.keep_trace();
         }
         if self.writing.is_none() {
             self.write_next();
         }
-    }
-
-    /// A fault in the machine ends this call and no other.
-    fn handle(&mut self, now: Instant, input: Input) -> Vec<Effect> {
-        let machine = &mut self.machine;
-        let handled = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input)));
-        handled.unwrap_or_else(|_| {
-            tracing::error!("a fault in the call machine: the call ends");
-            let crashed = catch_unwind(AssertUnwindSafe(|| machine.crashed(now)));
-            crashed.unwrap_or_default()
-        })
     }
 
     async fn carry_out(&mut self, now: Instant, effect: Effect) {
@@ -434,11 +457,13 @@ impl Candidate {
     /// As the machine sees it.
     pub(super) fn setup(&self, media: Option<IpAddr>, settings: &Settings) -> TrunkSetup {
         let target = self.target.as_ref().ok();
+        let named = target.into_iter().flat_map(|it| &it.codecs);
+        let own: Vec<Codec> = named.filter_map(|name| Codec::from_name(name)).collect();
         TrunkSetup {
             name: self.name.clone(),
             caller_id: self.caller_id(),
             media: media.or(target.map(|it| it.local)).unwrap_or(IpAddr::from([127, 0, 0, 1])),
-            codecs: target.map_or_else(|| settings.codecs.clone(), |it| it.codecs.clone()),
+            codecs: if own.is_empty() { settings.codecs.clone() } else { own },
             hosts: target.map(|it| it.hosts.clone()).unwrap_or_default(),
         }
     }

@@ -9,6 +9,8 @@ mod actor;
 mod api;
 pub mod cause;
 mod event;
+#[cfg(test)]
+mod faults;
 mod journal;
 mod machine;
 mod place;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use kaphila_media::amd::{ParamError as AmdParamError, Params as AmdParams};
+pub use kaphila_media::dtmf::{Digits, DigitsError};
 use kaphila_media::engine::Engine;
 use kaphila_media::sdp::Codec;
 use kaphila_sip::net::Sip;
@@ -198,6 +201,25 @@ impl Calls {
     pub async fn stop(&self, auth: &Authenticated, call_id: &str) -> Result<usize, CommandError> {
         match self.command(auth, call_id, Command::Stop).await? {
             Reply::Stopped(count) => Ok(count),
+            _ => Err(CommandError::Internal),
+        }
+    }
+
+    /// Sends digits: each `tone_ms` long with `gap_ms` after it, brought into 40–1000 ms. Answers
+    /// once they are on their way; `dtmf.sent` tells the end.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn send_digits(
+        &self,
+        auth: &Authenticated,
+        call_id: &str,
+        digits: Digits,
+        tone_ms: u16,
+        gap_ms: u16,
+    ) -> Result<(), CommandError> {
+        match self.command(auth, call_id, Command::SendDigits(digits, tone_ms, gap_ms)).await? {
+            Reply::Done => Ok(()),
             _ => Err(CommandError::Internal),
         }
     }

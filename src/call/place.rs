@@ -141,7 +141,7 @@ impl Placing {
         let mut candidates = Vec::new();
         for trunk in std::iter::once(first).chain(ordered) {
             let targets = &self.inner.registry.targets;
-            let target = targets.resolve(now, trunk, &self.inner.settings.codecs).await;
+            let target = targets.resolve(now, trunk).await;
             candidates.push(Candidate {
                 id: trunk.id,
                 name: trunk.settings.name.clone(),

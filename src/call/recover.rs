@@ -168,7 +168,7 @@ async fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
     }
     let remote = call.leg.remote.parse().ok()?;
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
-    let target = Target::resolve(trunk, &[]).await.ok()?;
+    let target = Target::resolve(trunk).await.ok()?;
     let number = Number::parse(&call.row.number).ok()?;
     let addressing = target.addressing(&number, call.row.caller_id.as_deref(), None);
     Some(Orphan::Early {

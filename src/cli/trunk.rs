@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use kaphila_media::sdp::Codec;
 use kaphila_sip::message::{Scheme, Uri};
 use serde_json::{Value, json};
 
@@ -12,7 +13,6 @@ use crate::config::Config;
 use crate::number::Number;
 use crate::store::{List, Millis, Store, Trunk, TrunkSettings};
 use crate::trunk::probe::{self, Probe};
-use crate::trunk::target::codec;
 
 /// `kaphila trunk`
 #[derive(Debug, Subcommand)]
@@ -233,7 +233,7 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
     if !args.prefix.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'*') {
         return Err(usage(format!("--prefix {}: digits, + and * only", args.prefix)));
     }
-    if let Some(bad) = args.codecs.iter().find(|name| codec(name).is_none()) {
+    if let Some(bad) = args.codecs.iter().find(|name| Codec::from_name(name).is_none()) {
         return Err(usage(format!("--codecs: {bad} is not built; PCMU and PCMA are")));
     }
     for network in &args.allow {

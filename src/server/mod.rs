@@ -18,6 +18,7 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use kaphila_media::amd;
 use kaphila_media::engine::{Engine, EngineConfig};
+use kaphila_media::sdp::Codec;
 use kaphila_sip::endpoint::EndpointConfig;
 use kaphila_sip::net::{Sip, SipConfig};
 use kaphila_sip::timer::TimerConfig;
@@ -34,7 +35,6 @@ use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store};
 use crate::telemetry;
-use crate::trunk::target::codec;
 use crate::tts::Speech;
 use crate::webhook;
 
@@ -367,7 +367,7 @@ fn settings(config: &Config) -> Settings {
         },
         deny_numbers: config.calls.deny_numbers.clone(),
         max_calls: u32::try_from(config.media.max_calls).unwrap_or(u32::MAX),
-        codecs: config.media.codecs.iter().filter_map(|name| codec(name)).collect(),
+        codecs: config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect(),
         rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
         media_address: config.media.public_address,
         recordings: config.paths.recordings.clone(),

@@ -23,7 +23,7 @@ pub(super) fn keep(store: Store, sip: Sip) -> impl FnMut() -> BoxFuture<'static,
             };
             let mut networks = Vec::new();
             for trunk in trunks.iter().filter(|trunk| !trunk.disabled) {
-                match Target::resolve(trunk, &[]).await {
+                match Target::resolve(trunk).await {
                     Ok(target) => networks.extend(target.peers),
                     Err(error) => {
                         tracing::debug!(trunk = trunk.settings.name, %error, "not resolved");

@@ -32,7 +32,7 @@ pub struct Answer {
 
 /// Resolves `trunk` and sends it OPTIONS; waits `timeout` for the answer.
 pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Probe {
-    let target = match Target::resolve(trunk, &[]).await {
+    let target = match Target::resolve(trunk).await {
         Ok(target) => target,
         Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
     };

@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kaphila_media::sdp::Codec;
 use kaphila_sip::endpoint::Network;
 use kaphila_sip::message::{HeaderName, HeaderValue, Host, NameAddr, Scheme, Transport, Uri};
 
@@ -39,8 +38,8 @@ pub struct Target {
     pub peers: Vec<Network>,
     /// The host names and addresses that are its own.
     pub hosts: Vec<String>,
-    /// What is offered, best first.
-    pub codecs: Vec<Codec>,
+    /// The names of the codecs that it is offered, best first; empty: the server's.
+    pub codecs: Vec<String>,
     prefix: String,
     caller_id: Option<String>,
     from_domain: Option<String>,
@@ -93,11 +92,11 @@ pub struct Addressing {
 }
 
 impl Target {
-    /// Finds the trunk's address. `codecs` are the server's, for a trunk that names none.
+    /// Finds the trunk's address.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn resolve(trunk: &Trunk, codecs: &[Codec]) -> Result<Self, TargetError> {
+    pub async fn resolve(trunk: &Trunk) -> Result<Self, TargetError> {
         let settings = &trunk.settings;
         let uri = Uri::parse(&settings.uri)
             .ok()
@@ -117,7 +116,6 @@ impl Target {
         hosts.push(uri.host.to_string());
         let allowed = settings.allow.iter().filter_map(|text| text.parse().ok());
         let peers = addresses.iter().map(|it| Network::from(it.ip())).chain(allowed).collect();
-        let own: Vec<Codec> = settings.codecs.iter().filter_map(|name| codec(name)).collect();
         Ok(Self {
             id: trunk.id,
             name: settings.name.clone(),
@@ -126,7 +124,7 @@ impl Target {
             local,
             peers,
             hosts,
-            codecs: if own.is_empty() { codecs.to_vec() } else { own },
+            codecs: settings.codecs.to_vec(),
             prefix: settings.prefix.clone(),
             caller_id: settings.caller_id.clone(),
             from_domain: settings.from_domain.clone(),
@@ -212,16 +210,11 @@ impl Targets {
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn resolve(
-        &self,
-        now: Instant,
-        trunk: &Trunk,
-        codecs: &[Codec],
-    ) -> Result<Arc<Target>, TargetError> {
+    pub async fn resolve(&self, now: Instant, trunk: &Trunk) -> Result<Arc<Target>, TargetError> {
         if let Some(known) = self.lock().get(&trunk.id).filter(|it| it.is_fresh(now, trunk)) {
             return Ok(Arc::clone(&known.target));
         }
-        let target = Arc::new(Target::resolve(trunk, codecs).await?);
+        let target = Arc::new(Target::resolve(trunk).await?);
         let known = Known { updated_at: trunk.updated_at, since: now, target: Arc::clone(&target) };
         self.lock().insert(trunk.id, known);
         Ok(target)
@@ -236,12 +229,6 @@ impl Known {
     fn is_fresh(&self, now: Instant, trunk: &Trunk) -> bool {
         self.updated_at == trunk.updated_at && now.duration_since(self.since) < KNOWN_FOR
     }
-}
-
-/// A codec by its SDP name.
-#[must_use]
-pub fn codec(name: &str) -> Option<Codec> {
-    [Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
 }
 
 /// The addresses of a SIP URI's host.
@@ -291,7 +278,7 @@ mod tests {
             created_at: Millis(0),
             updated_at: Millis(0),
         };
-        Target::resolve(&trunk, &[Codec::Pcmu, Codec::Pcma]).await
+        Target::resolve(&trunk).await
     }
 
     fn number(text: &str) -> Number {
@@ -310,7 +297,6 @@ mod tests {
         let target = target(|_| {}).await.unwrap();
         assert_eq!(target.remote, "127.0.0.2:5070".parse().unwrap());
         assert_eq!(target.local, IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(target.codecs, [Codec::Pcmu, Codec::Pcma]);
         let addressing = target.addressing(&number("4420"), Some("4930"), None);
         assert_eq!(addressing.request_uri.to_string(), "sip:004420@127.0.0.2:5070");
         assert_eq!(addressing.to.to_string(), "<sip:004420@127.0.0.2:5070>");
@@ -328,7 +314,7 @@ mod tests {
             it.allow.0 = vec!["192.0.2.0/24".to_owned()];
         });
         let target = target.await.unwrap();
-        assert_eq!(target.codecs, [Codec::Pcma]);
+        assert_eq!(target.codecs, ["pcma"]);
         assert!(target.peers.iter().any(|it| it.contains([192, 0, 2, 7].into())));
         assert!(target.peers.iter().any(|it| it.contains([127, 0, 0, 2].into())));
         let addressing = target.addressing(&number("*43#"), Some("4930"), None);

@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http", &["call", "number", "store"]),
     ("call", &["media", "number", "sip", "store", "trunk", "tts", "webhook"]),
     ("prompts", &["call", "media", "tts"]),
-    ("trunk", &["config", "media", "number", "sip", "store"]),
+    ("trunk", &["config", "number", "sip", "store"]),
     ("webhook", &["store"]),
     ("store", &[]),
     ("tts", &[]),

@@ -162,7 +162,8 @@ impl Machine {
                 self.trace.note(now, format_args!("media failed: {reason}"));
                 self.handle_media_lost(now);
             }
-            MediaEvent::PlaybackStarted { .. } | MediaEvent::DigitsSent { .. } => {}
+            MediaEvent::DigitsSent { completed, .. } => self.digits_sent(now, completed),
+            MediaEvent::PlaybackStarted { .. } => {}
         }
     }
 

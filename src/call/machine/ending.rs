@@ -51,6 +51,7 @@ impl Machine {
         self.timers.clear();
         self.gather_timeout(now, "hangup");
         self.flush_playlist(now);
+        self.flush_digits(now);
         self.status = end.status;
         self.recording_ends();
         self.changed = true;

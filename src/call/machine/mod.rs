@@ -17,282 +17,42 @@
 mod answered;
 mod ending;
 mod gather;
+mod io;
 mod originate;
 mod playback;
 mod recording;
+mod setup;
 mod timer;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use kaphila_media::sdp::{Agreed, Codec, Negotiation};
-use kaphila_media::session as media;
-use kaphila_sip::invite::{Identity, LegEvent};
-use kaphila_sip::message::Uri;
+use kaphila_media::dtmf::Digits;
+use kaphila_media::sdp::{Codec, Negotiation};
+use kaphila_sip::invite::Identity;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use self::gather::Gather;
 use self::playback::Playlist;
 use self::recording::Recording;
 use self::timer::{Timer, Timers};
-use super::api::{
-    AmdRequest, CommandError, GatherRequest, PlaceOutcome, PlaybackStarted, RecordingChannels,
-    RecordingView,
-};
+use super::api::CommandError;
 use super::cause::{End, Status};
 use super::event::{self, Subject};
 use super::trace::Trace;
 use super::view::{AmdView, CallView};
-use crate::store::{Answered, Ended, FinishedRecording, Millis, NewEvent, NewRecording};
+use crate::store::NewEvent;
 
+pub(crate) use self::io::{Command, Dial, Effect, Input, LegNo, NotDialled, Reply, ReplyId, Write};
 pub(crate) use self::playback::NewPlayback;
 use self::playback::Speaking;
-
-/// What a call is, told once.
-#[derive(Debug)]
-pub(crate) struct Setup {
-    /// `<unix seconds>.<n>`.
-    pub(crate) call_id: String,
-    /// Whom it calls, cleaned.
-    pub(crate) number: String,
-    /// The caller id of the request or the key; `None`: each trunk's own.
-    pub(crate) caller_id: Option<String>,
-    /// Whether somebody listens to its events.
-    pub(crate) webhook: bool,
-    /// What the customer attached.
-    pub(crate) metadata: Option<Map<String, Value>>,
-    /// The detector, where asked for.
-    pub(crate) amd: Option<AmdRequest>,
-    /// The voice of its prompts.
-    pub(crate) voice_name: String,
-    /// How long one trunk may ring.
-    pub(crate) ring_timeout: Duration,
-    /// Whether it is recorded.
-    pub(crate) record: bool,
-    /// How.
-    pub(crate) channels: RecordingChannels,
-    /// From when.
-    pub(crate) record_early_media: bool,
-    /// The trunks to dial, in order; at least one.
-    pub(crate) trunks: Vec<TrunkSetup>,
-    /// How many are assigned to the key.
-    pub(crate) total_trunks: usize,
-    /// The balance before this call's deduction.
-    pub(crate) credits: i64,
-    /// The first INVITE's identity, stored with the row.
-    pub(crate) identity: Identity,
-    /// Where the identities of further INVITEs come from. Secret: who guesses them can answer.
-    pub(crate) seed: [u8; 32],
-    /// The port at which our RTP is received.
-    pub(crate) media_port: u16,
-    /// The `o=` id of our descriptions.
-    pub(crate) session_id: u64,
-    /// The server's limits of time.
-    pub(crate) timing: Timing,
-    /// Wall time of the placing.
-    pub(crate) clock: Clock,
-}
-
-/// A trunk as the machine sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct TrunkSetup {
-    /// Its name, as reported.
-    pub(crate) name: String,
-    /// The caller id when neither request nor key has one.
-    pub(crate) caller_id: Option<String>,
-    /// The address in our descriptions towards it.
-    pub(crate) media: IpAddr,
-    /// What is offered, best first; not empty.
-    pub(crate) codecs: Vec<Codec>,
-    /// The host names and addresses that are this trunk's own: a redirect elsewhere is not followed.
-    pub(crate) hosts: Vec<String>,
-}
-
-/// The server's limits of time for calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// From the answer (`calls.max_duration`).
-    pub max_duration: Duration,
-    /// `/makecall` answers this long after the first 100 (`calls.answer_after_trying_ms`).
-    pub answer_after_trying: Duration,
-    /// `/makecall` answers within this in any case (`calls.answer_within_ms`).
-    pub answer_within: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            max_duration: Duration::from_secs(4 * 3600),
-            answer_after_trying: Duration::from_secs(1),
-            answer_within: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Wall time by the monotonic clock: steps of the system's clock move nothing within a call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    /// An instant …
-    pub(crate) at: Instant,
-    /// … and what the wall clock showed then.
-    pub(crate) wall: Millis,
-}
-
-impl Clock {
-    /// Wall time at `now`.
-    pub(crate) fn wall(&self, now: Instant) -> Millis {
-        self.wall.plus(millis(now.saturating_duration_since(self.at)))
-    }
-}
-
-/// Whole milliseconds, for JSON and rows.
-pub(crate) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// An INVITE of this call, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LegNo(pub(crate) usize);
-
-/// Whom to tell the outcome of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReplyId(pub(crate) u64);
-
-/// What happens to a call.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// Its row is stored: dial.
-    Start,
-    /// Something on a leg.
-    Sip(LegNo, LegEvent),
-    /// An INVITE could not be sent.
-    NotDialled(LegNo, NotDialled),
-    /// Something in its media.
-    Media(media::MediaEvent),
-    /// Its media is gone without having been closed.
-    MediaLost,
-    /// The customer wants something.
-    Command(ReplyId, Command),
-    /// The server stops.
-    Shutdown,
-    /// A time of [`Machine::poll_timeout`] has come.
-    Timeout,
-    /// A fault, for the test of what a fault does.
-    #[cfg(test)]
-    Fault,
-}
-
-/// Why an INVITE could not be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotDialled {
-    /// The trunk's channels or calls per second are used up: not an attempt.
-    OverLimit,
-    /// No address, no socket, no route.
-    Transport(String),
-}
-
-/// What a customer may do with a call.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// `/hangup`.
-    HangUp,
-    /// `/play`, `/voice`.
-    Play(NewPlayback),
-    /// `/gather`, with its prompt.
-    Gather(GatherRequest, Arc<[i16]>),
-    /// `/stop`.
-    Stop,
-    /// `/recordings/:callId/stop`.
-    StopRecording,
-    /// `kaphila trace`.
-    Trace,
-}
-
-/// What a command brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// The call is being hung up; the gather runs.
-    Done,
-    /// A prompt has started or is queued.
-    Playing(PlaybackStarted),
-    /// As many playbacks were ended.
-    Stopped(usize),
-    /// The recording that was stopped.
-    Recording(RecordingView),
-    /// The call's trace.
-    Trace(String),
-}
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Send an INVITE.
-    Dial(Dial),
-    /// End a leg, whatever its state, with this Q.850 cause.
-    HangUp(LegNo, u8),
-    /// Answer the offer of a leg: a description, or a refusal by status.
-    AnswerOffer(LegNo, Result<Bytes, u16>),
-    /// Media flows as agreed on this leg.
-    Connect(LegNo, Box<Agreed>),
-    /// Tell the media.
-    Media(media::Command),
-    /// Begin the recording under this id.
-    Record(String, RecordingChannels),
-    /// End the media.
-    CloseMedia,
-    /// Write this; in order, until it is stored.
-    Store(Write),
-    /// Answer `/makecall`. At most once.
-    Placed(PlaceOutcome),
-    /// Answer a command.
-    Reply(ReplyId, Result<Reply, CommandError>),
-    /// A trunk asked to be left alone (Retry-After).
-    RestTrunk(usize, Duration),
-    /// A trunk refused our credentials.
-    Unauthorized(usize),
-    /// The customer sees the call no more.
-    Ended,
-}
-
-/// An INVITE to send.
-#[derive(Debug)]
-pub(crate) struct Dial {
-    /// Its leg.
-    pub(crate) leg: LegNo,
-    /// Index in [`Setup::trunks`].
-    pub(crate) trunk: usize,
-    /// Call-ID, tag and branch.
-    pub(crate) identity: Identity,
-    /// Where a redirect points; `None`: the number at the trunk.
-    pub(crate) target: Option<Uri>,
-    /// The offer.
-    pub(crate) offer: Bytes,
-}
-
-/// What is written about a call.
-#[derive(Debug)]
-pub(crate) enum Write {
-    /// A further INVITE: what is needed to cancel it.
-    Dialled(usize, Identity),
-    /// The 200.
-    Answered(Answered),
-    /// The end.
-    Ended(Box<Ended>),
-    /// An event.
-    Event(NewEvent),
-    /// A recording begins.
-    RecordingStarted(NewRecording),
-    /// A recording is complete.
-    RecordingFinished(FinishedRecording),
-}
+pub use self::setup::Timing;
+pub(crate) use self::setup::{Clock, Setup, TrunkSetup, millis};
 
 /// Where the call stands: the drawing above.
 #[derive(Debug)]
@@ -379,6 +139,8 @@ pub(crate) struct Machine {
     placed: bool,
     amd: Amd,
     playlist: Playlist,
+    /// Digits that are being sent or wait to be.
+    sending: VecDeque<Digits>,
     gather: Option<Gather>,
     kept_digits: VecDeque<(Instant, char)>,
     recording: Option<Recording>,
@@ -410,6 +172,7 @@ impl Machine {
             placed: false,
             amd,
             playlist: Playlist::default(),
+            sending: VecDeque::new(),
             gather: None,
             kept_digits: VecDeque::new(),
             recording: None,
@@ -434,8 +197,6 @@ impl Machine {
             Input::Command(reply, command) => self.handle_command(now, reply, command),
             Input::Shutdown => self.handle_shutdown(now),
             Input::Timeout => self.handle_timeout(now),
-            #[cfg(test)]
-            Input::Fault => panic!("a fault of the machine"),
         }
         std::mem::take(&mut self.effects)
     }
@@ -495,6 +256,8 @@ impl Machine {
     }
 
     fn handle_command(&mut self, now: Instant, id: ReplyId, command: Command) {
+        #[cfg(test)]
+        assert!(!matches!(command, Command::Fault), "a fault");
         let result = if let Command::Trace = command {
             Ok(Reply::Trace(self.trace.render()))
         } else if self.is_ended() {
@@ -509,7 +272,12 @@ impl Machine {
                     self.start_gather(now, request, audio).map(|()| Reply::Done)
                 }
                 Command::Stop => Ok(Reply::Stopped(self.stop(now))),
+                Command::SendDigits(digits, tone_ms, gap_ms) => {
+                    self.send_digits(digits, tone_ms, gap_ms).map(|()| Reply::Done)
+                }
                 Command::Trace => Ok(Reply::Trace(self.trace.render())),
+                #[cfg(test)]
+                Command::Fault => Err(CommandError::Internal),
             }
         };
         self.effects.push(Effect::Reply(id, result));

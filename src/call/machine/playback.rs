@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kaphila_media::session::{Command as Media, PlaybackId};
+use kaphila_media::dtmf::Digits;
+use kaphila_media::session::{Command as Media, MAX_QUEUED_DIGITS, PlaybackId};
 use serde_json::json;
 
 use super::{Effect, Machine, millis};
@@ -151,6 +152,36 @@ impl Machine {
         for playback in std::mem::take(&mut self.playlist.queue) {
             let played = playback.started.map_or(0, |at| millis(now.saturating_duration_since(at)));
             self.playback_ended(now, &playback, played, false);
+        }
+    }
+
+    /// `/dtmf`.
+    pub(super) fn send_digits(
+        &mut self,
+        digits: Digits,
+        duration_ms: u16,
+        gap_ms: u16,
+    ) -> Result<(), CommandError> {
+        if self.sending.len() > MAX_QUEUED_DIGITS {
+            return Err(CommandError::QueueFull);
+        }
+        self.sending.push_back(digits.clone());
+        self.effects.push(Effect::Media(Media::SendDigits { digits, duration_ms, gap_ms }));
+        Ok(())
+    }
+
+    /// The media is done with the first of the digits.
+    pub(super) fn digits_sent(&mut self, now: Instant, completed: bool) {
+        if let Some(digits) = self.sending.pop_front() {
+            let fields = json!({ "digits": digits.as_str(), "completed": completed });
+            self.emit(now, "dtmf.sent", fields);
+        }
+    }
+
+    /// What has not been sent will not be.
+    pub(super) fn flush_digits(&mut self, now: Instant) {
+        while !self.sending.is_empty() {
+            self.digits_sent(now, false);
         }
     }
 

@@ -134,16 +134,65 @@ impl Carrier {
 
     /// BYE in the dialog of `invite`.
     pub(crate) async fn bye(&self, invite: &Message) {
+        self.send_request("BYE", invite, 99, ("", "")).await;
+    }
+
+    /// re-INVITE with an offer of these formats and further lines; its final answer, acknowledged.
+    pub(crate) async fn offer(
+        &mut self,
+        invite: &Message,
+        cseq: u32,
+        formats: &str,
+        more: &str,
+    ) -> Message {
+        let (ip, port) = (self.address().ip(), self.rtp.local_addr().unwrap().port());
+        let body = format!(
+            "v=0\r\no=- 1 {cseq} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {port} {formats}\r\na=rtpmap:101 telephone-event/8000\r\n{more}"
+        );
+        let answer = self.request("INVITE", invite, cseq, ("application/sdp", &body)).await;
+        self.send_request("ACK", invite, cseq, ("", "")).await;
+        answer
+    }
+
+    /// A request in the dialog of `invite`, with a body of a type; its final answer.
+    pub(crate) async fn request(
+        &mut self,
+        method: &str,
+        invite: &Message,
+        cseq: u32,
+        body: (&str, &str),
+    ) -> Message {
+        self.send_request(method, invite, cseq, body).await;
+        loop {
+            let answer = self.expect("SIP/2.0").await;
+            if !answer.uri().starts_with('1') {
+                return answer;
+            }
+        }
+    }
+
+    async fn send_request(
+        &self,
+        method: &str,
+        invite: &Message,
+        cseq: u32,
+        (kind, body): (&str, &str),
+    ) {
         let ours = self.address();
-        let uri = invite.header("Contact").trim_matches(['<', '>']).to_owned();
+        let uri = invite.header("Contact").trim_start_matches('<');
         let uri = uri.split('>').next().unwrap();
+        let kind =
+            if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
         let text = format!(
-            "BYE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {ours};branch=z9hG4bKbye\r\n\
-             Max-Forwards: 70\r\nFrom: {to};tag=far\r\nTo: {from}\r\nCall-ID: {call}\r\n\
-             CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
-            to = invite.header("To"),
-            from = invite.header("From"),
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {ours};branch=z9hG4bK{method}{cseq}\r\n\
+             Max-Forwards: 70\r\nFrom: {from};tag=far\r\nTo: {to}\r\nCall-ID: {call}\r\n\
+             CSeq: {cseq} {method}\r\n{contact}{kind}Content-Length: {length}\r\n\r\n{body}",
+            from = invite.header("To"),
+            to = invite.header("From"),
             call = invite.header("Call-ID"),
+            contact = self.contact(),
+            length = body.len(),
         );
         self.send(&text).await;
     }

@@ -1,10 +1,11 @@
 //! From the first INVITE to an answer or the end of the trunk list.
 
 use kaphila_media::session::MediaEvent;
-use kaphila_sip::invite::Failure;
+use kaphila_sip::invite::{Failure, LegEvent};
 
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, USELESS, setup};
+use crate::store::Millis;
 
 const ANSWERED: [&str; 4] =
     ["connect 0 PCMU sendrecv", "media Answered", "row answered", "call.answered"];

@@ -1,11 +1,11 @@
 //! Every way a call may end, in every state it may be in: one terminal row, one `call.ended`, last.
 
 use kaphila_media::session::MediaEvent;
-use kaphila_sip::invite::{Ended as SipEnded, Failure};
+use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
 
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, audio, setup, with_amd};
-use crate::call::api::{AmdMode, PlayTo, Prompt};
+use crate::call::api::{AmdMode, GatherRequest, PlayTo, Prompt};
 
 #[test]
 fn the_callee_hangs_up() {
@@ -192,7 +192,7 @@ fn a_fault_in_any_state_ends_the_call_once() {
     for state in STATES {
         let mut call = state.reached();
         let fault = std::panic::AssertUnwindSafe(|| {
-            call.machine.handle(Instant::now(), Input::Fault);
+            call.machine.handle(Instant::now(), Input::Command(ReplyId(0), Command::Fault));
         });
         assert!(std::panic::catch_unwind(fault).is_err());
         call.crash();

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::ladder::{Ladder, audio, setup};
-use crate::call::api::{PlayTo, Prompt};
+use crate::call::api::{GatherRequest, PlayTo, Prompt};
 
 fn request(num_digits: u8) -> GatherRequest {
     GatherRequest {

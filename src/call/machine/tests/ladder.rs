@@ -1,13 +1,18 @@
 //! A call on a virtual clock, and its effects as one line each.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use kaphila_media::dtmf::DigitMethod;
 use kaphila_media::quality::Quality;
 use kaphila_media::record::Finished;
-use kaphila_media::session::MediaEvent;
-use kaphila_sip::invite::{Ended as SipEnded, Failure};
+use kaphila_media::session::{self as media, MediaEvent};
+use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
+use kaphila_sip::message::Uri;
 
 use super::super::*;
-use crate::call::api::{AmdMode, PlayTo, Prompt};
+use crate::call::api::{AmdMode, AmdRequest, PlaceOutcome, PlayTo, Prompt, RecordingChannels};
+use crate::store::{Answered, Ended, Millis};
 
 /// An answer that takes PCMU and telephone-events.
 pub(super) const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\n\

@@ -1,14 +1,16 @@
 //! Talking: the far end's offers, the detector, playbacks, the recording.
 
 use kaphila_media::amd::{Cause, Status as AmdStatus, Verdict};
+use kaphila_media::dtmf::Digits;
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::info::Press;
-use kaphila_sip::invite::Body;
+use kaphila_sip::invite::{Body, LegEvent};
 use kaphila_sip::message::Method;
 
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, USELESS, setup, with_amd};
 use crate::call::api::AmdMode;
+use crate::store::Millis;
 
 fn offer(call: &mut Ladder, sdp: Option<&'static str>) {
     let offer = sdp.map(Body::sdp);
@@ -85,6 +87,27 @@ fn a_digit_is_an_event_whether_or_not_a_gather_runs() {
         (&event["digit"], &event["method"], &event["durationMs"]),
         (&json!("5"), &json!("rfc4733"), &json!(20))
     );
+}
+
+#[test]
+fn digits_are_sent_in_order_and_each_string_has_its_end() {
+    let mut call = Ladder::talking(setup());
+    let digits = |text: &str| Digits::try_from(text).unwrap();
+    call.command(Command::SendDigits(digits("12"), 100, 100));
+    call.command(Command::SendDigits(digits("#"), 100, 100));
+    call.expect(&["media SendDigits", "reply done", "media SendDigits", "reply done"]);
+    let sent = MediaEvent::DigitsSent { digits: digits("12"), completed: true };
+    call.input(Input::Media(sent));
+    call.expect(&["dtmf.sent"]);
+    assert_eq!(call.event("dtmf.sent")["digits"], "12");
+    call.bye();
+    call.expect(&["dtmf.sent", "close media", "ended"]);
+    let event = call.event("dtmf.sent");
+    assert_eq!((&event["digits"], &event["completed"]), (&json!("#"), &json!(false)));
+    // The media's own word on it comes late and says nothing new.
+    let sent = MediaEvent::DigitsSent { digits: digits("#"), completed: false };
+    call.input(Input::Media(sent));
+    call.expect(&[]);
 }
 
 #[test]
