@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) engine: Arc<Engine>,
     pub(crate) auth: Authenticated,
     pub(crate) folder: TempDir,
+    /// The key itself, `ak_…`.
+    pub(crate) key: String,
     key_id: String,
     events: Committed,
 }
@@ -115,8 +117,8 @@ impl Server {
         };
         let events = store.take_committed().unwrap();
         let calls = Calls::new(services, settings);
-        let key_id = secrets.key_id;
-        Self { calls, store, sip, engine, auth, folder, key_id, events }
+        let (key, key_id) = (secrets.key, secrets.key_id);
+        Self { calls, store, sip, engine, auth, folder, key, key_id, events }
     }
 
     /// What a client asks for that asks for nothing special.
