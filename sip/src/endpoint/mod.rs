@@ -14,6 +14,8 @@ mod counters;
 mod network;
 mod originate;
 mod receive;
+mod reply;
+mod responses;
 mod schedule;
 mod table;
 

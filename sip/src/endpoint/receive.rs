@@ -1,30 +1,19 @@
 //! The way of a message: whose it is, whether it is taken, who handles it.
 #![warn(clippy::indexing_slicing)]
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::config::{Event, LocalId};
-use super::table::{Client, Merge, Path, Server, ServerMachine};
+use super::reply::{Received, refusal_of, reply_to};
+use super::table::{Merge, Path, Server, ServerMachine};
 use super::{Endpoint, Network};
 use crate::invite::{Body, IncomingCall, Leg, LegId};
 use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
-use crate::message::{
-    HeaderName, HeaderValue, Message, Method, Request, Response, Scheme, Transport, Via,
-};
-use crate::options::{is_offer_understood, outside_of_calls, response};
-use crate::transaction::{ClientKey, ServerInvite, ServerKey, ServerNonInvite};
+use crate::message::{HeaderName, Message, Method, Request, Scheme};
+use crate::options::{outside_of_calls, response};
+use crate::transaction::{ServerInvite, ServerKey, ServerNonInvite};
 use crate::wire::{self, Input};
-
-/// A request, and how it came.
-struct Received<'a> {
-    request: Request,
-    key: ServerKey,
-    path: Path,
-    remote: SocketAddr,
-    data: &'a [u8],
-}
 
 impl Endpoint {
     /// One datagram that came to a socket.
@@ -247,147 +236,7 @@ impl Endpoint {
         Some(id)
     }
 
-    /// Design rule 8: one stateless answer at most, never longer than the request.
-    fn stranger(&mut self, received: &Received<'_>) {
-        self.counters.strangers += 1;
-        let data = self.tagged(&received.request, Response::to_request(&received.request, 403, ""));
-        if data.len() <= received.data.len() {
-            self.counters.stateless_replies += 1;
-            self.send(received.path.local, received.path.remote, data);
-        }
-    }
-
-    fn reply(&mut self, received: &Received<'_>, status: u16) {
-        self.reply_with(None, received, response(&received.request, status));
-    }
-
-    /// Answers without keeping state (RFC 3261 §8.2.7): a repetition is answered the same.
-    fn reply_with(
-        &mut self,
-        leg: Option<(Instant, LegId)>,
-        received: &Received<'_>,
-        response: Response,
-    ) {
-        self.counters.stateless_replies += 1;
-        let data = self.tagged(&received.request, response);
-        if let Some((now, leg)) = leg {
-            self.ladder(now, leg, true, &data);
-        }
-        self.send(received.path.local, received.path.remote, data);
-    }
-
-    /// With a To tag that is the same for each repetition (§8.2.7).
-    fn tagged(&self, request: &Request, mut response: Response) -> bytes::Bytes {
-        let mut hasher = DefaultHasher::new();
-        self.salt.hash(&mut hasher);
-        request.headers.get(&HeaderName::CALL_ID).hash(&mut hasher);
-        request.headers.get(&HeaderName::FROM).hash(&mut hasher);
-        response.set_to_tag(&format!("{:x}", hasher.finish()));
-        response.to_bytes()
-    }
-
-    fn handle_response(
-        &mut self,
-        now: Instant,
-        local: LocalId,
-        remote: SocketAddr,
-        response: Response,
-        data: &[u8],
-    ) {
-        // §8.1.3.3: a second Via says that it was meant for somebody else.
-        let Some(key) = ClientKey::of_response(&response)
-            .ok()
-            .filter(|_| response.headers.get_all(&HeaderName::VIA).count() == 1)
-        else {
-            self.counters.stray_responses += 1;
-            return;
-        };
-        let id = self.clients.find(&key);
-        let client = id.and_then(|id| self.clients.get(id));
-        let leg = match client {
-            Some(Client { user, .. }) => user.leg(),
-            None => self.leg_of_response(&response),
-        };
-        if let Some(leg) = leg {
-            self.ladder(now, leg, false, data);
-        }
-        let is_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
-        let is_success = response.is_success();
-        let in_transaction = id.is_some();
-        if let Some(id) = id {
-            // A 2xx after a refusal has no arrow in the transaction, but makes a dialog.
-            let copy = (is_invite && is_success).then(|| response.clone());
-            if self.client_response(now, id, response) {
-                return;
-            }
-            if let (Some(leg), Some(copy)) = (leg, copy) {
-                self.late_invite_response(now, leg, copy, in_transaction);
-            }
-            return;
-        }
-        match leg {
-            Some(leg) if is_invite && self.is_answered_by(leg, &response) => {
-                self.late_invite_response(now, leg, response, false);
-            }
-            None if is_invite => self.stray_invite_response(now, local, remote, &response),
-            _ => self.counters.stray_responses += 1,
-        }
-    }
-
-    fn late_invite_response(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        response: Response,
-        in_transaction: bool,
-    ) {
-        let _ = self
-            .input(now, leg, |leg, cx| leg.handle_invite_response(cx, response, in_transaction));
-    }
-
-    fn is_answered_by(&self, leg: LegId, response: &Response) -> bool {
-        self.legs.get(&leg).is_some_and(|entry| entry.leg.is_answered_by(response))
-    }
-
-    /// By Call-ID and our tag.
-    fn leg_of_response(&self, response: &Response) -> Option<LegId> {
-        let tag = response.from().ok()?.tag()?.to_owned();
-        self.dialogs.get(&(response.call_id().ok()?.to_owned(), tag)).copied()
-    }
-
-    /// A final answer to an INVITE that nobody remembers, from a trunk: a process before this
-    /// one sent it, or it comes later than anybody waits. A 2xx gets ACK and BYE, a refusal ACK.
-    fn stray_invite_response(
-        &mut self,
-        now: Instant,
-        local: LocalId,
-        remote: SocketAddr,
-        response: &Response,
-    ) {
-        self.counters.stray_responses += 1;
-        if response.is_provisional()
-            || !self.is_trusted(remote)
-            || self.legs.len() >= self.config.max_legs
-        {
-            return;
-        }
-        let Some(link) =
-            self.locals.iter_mut().find(|known| known.id == local).map(|local| local.link(remote))
-        else {
-            return;
-        };
-        if !is_sent_by(response, link.advertised) {
-            return;
-        }
-        if response.is_success() {
-            self.counters.stray_answers += 1;
-            self.make_leg(now, |cx| Leg::orphan_answer(cx, link, response));
-        } else if let Some(ack) = ack_from_response(response) {
-            self.send(local, remote, ack.to_bytes());
-        }
-    }
-
-    fn is_trusted(&self, source: SocketAddr) -> bool {
+    pub(super) fn is_trusted(&self, source: SocketAddr) -> bool {
         super::config::is_trusted(&self.trusted, source.ip())
     }
 
@@ -395,12 +244,6 @@ impl Endpoint {
     fn is_ours(&mut self, request: &Request) -> bool {
         let Some(address) = request.uri.socket_addr() else { return false };
         self.locals.iter_mut().any(|local| local.link(address).advertised == address)
-    }
-}
-
-impl Received<'_> {
-    fn to_tag(&self) -> Option<String> {
-        self.request.to().ok()?.tag().map(str::to_owned)
     }
 }
 
@@ -412,49 +255,6 @@ impl Merge {
             cseq: request.cseq().ok()?.seq,
         })
     }
-}
-
-/// Where the responses to a request go: to where it came from if it asks so (RFC 3581 §4), else to
-/// its address and the port of its Via (RFC 3261 §18.2.2). Never to an address that only its
-/// Via names: nobody is to be flooded in another's name.
-fn reply_to(via: &Via, remote: SocketAddr) -> SocketAddr {
-    if via.params.has("rport") || via.transport != Transport::Udp {
-        return remote;
-    }
-    SocketAddr::new(remote.ip(), via.port.unwrap_or(5060))
-}
-
-/// What a request asks for that is not built: extensions (420, §8.2.2.3), encodings and bodies
-/// (415, §8.2.3), other answers than ours (406).
-fn refusal_of(request: &Request) -> Option<Response> {
-    let required: Vec<&str> = request.headers.get_all(&HeaderName::REQUIRE).collect();
-    if !required.is_empty() {
-        let mut refusal = response(request, 420);
-        if let Ok(names) = HeaderValue::try_from(required.join(", ")) {
-            refusal.headers.push(HeaderName::UNSUPPORTED, names);
-        }
-        return Some(refusal);
-    }
-    let is_plain = |encoding: &str| encoding.eq_ignore_ascii_case("identity");
-    if !request.headers.get_all(&HeaderName::CONTENT_ENCODING).all(is_plain) {
-        let mut refusal = response(request, 415);
-        let identity = HeaderValue::from_static("identity");
-        refusal.headers.push(HeaderName::ACCEPT_ENCODING, identity);
-        return Some(refusal);
-    }
-    let is_offer = matches!(request.method, Method::Invite | Method::Update);
-    if is_offer && !is_offer_understood(request) {
-        return Some(response(request, 415));
-    }
-    let takes_sdp = |range: &str| {
-        let range = range.split(';').next().unwrap_or_default().trim();
-        ["application/sdp", "application/*", "*/*"].iter().any(|r| range.eq_ignore_ascii_case(r))
-    };
-    let mut accepted = request.headers.get_all(&HeaderName::ACCEPT).peekable();
-    if is_offer && accepted.peek().is_some() && !accepted.any(takes_sdp) {
-        return Some(response(request, 406));
-    }
-    None
 }
 
 /// Max-Forwards is used up: we are to be its last hop, or nobody (§16.3).
@@ -477,24 +277,4 @@ fn incoming_call(request: &Request, remote: SocketAddr) -> Option<IncomingCall> 
         asserted_identity: text(&HeaderName::P_ASSERTED_IDENTITY),
         user_agent: text(&HeaderName::USER_AGENT),
     })
-}
-
-/// Whether the Via says that a request with it was sent by this address (§18.1.2).
-fn is_sent_by(response: &Response, advertised: SocketAddr) -> bool {
-    response.via().is_ok_and(|via| {
-        via.host.ip() == Some(advertised.ip()) && via.port.unwrap_or(5060) == advertised.port()
-    })
-}
-
-/// The ACK of a refusal whose INVITE is forgotten: its Request-URI was the To's, or its far end
-/// finds it by the branch alone.
-fn ack_from_response(response: &Response) -> Option<Request> {
-    let mut invite = Request::new(Method::Invite, response.to().ok()?.uri);
-    for name in
-        [HeaderName::VIA, HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID, HeaderName::CSEQ]
-    {
-        let value = HeaderValue::try_from(response.headers.get(&name)?).ok()?;
-        invite.headers.push(name, value);
-    }
-    Some(crate::transaction::ack_for_failure(&invite, response))
 }

@@ -26,6 +26,7 @@
 mod answered;
 mod callee;
 mod caller;
+mod common;
 mod effect;
 mod event;
 mod respond;
@@ -40,13 +41,14 @@ pub use spec::{Body, Identity, IncomingCall, InviteSpec, LegId, Orphan};
 use self::answered::{Answered, Leaving};
 use self::callee::Ringing;
 use self::caller::{Abandoned, Calling};
+pub(crate) use self::common::Common;
+use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Link, Purpose};
 pub(crate) use self::spec::token;
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::error::FieldError;
-use crate::limits::MAX_ACKS;
-use crate::message::{HeaderValue, Host, Method, Request, Response, Via};
+use crate::message::{HeaderValue, Host, Request, Response, Via};
 use crate::options::response;
 use crate::reason::q850;
 use crate::transaction::ServerKey;
@@ -57,39 +59,6 @@ use crate::transaction::ServerKey;
 pub(crate) struct Leg {
     pub(crate) common: Common,
     state: State,
-}
-
-/// What every state of a leg needs.
-#[derive(Debug)]
-pub(crate) struct Common {
-    pub(crate) call_id: String,
-    pub(crate) local_tag: String,
-    pub(crate) link: Link,
-    peers: Vec<Network>,
-    invite: OurInvite,
-    /// The ACKs of 2xx that were sent, to be sent again (RFC 3261 §13.2.2.4).
-    acks: Vec<Ack>,
-    /// [`LegEvent::Closed`] was told.
-    pub(crate) is_closed: bool,
-}
-
-/// By what the responses to the INVITE that made a leg are known (RFC 3261 §17.1.3).
-#[derive(Debug)]
-enum OurInvite {
-    /// By the branch it was sent with.
-    Branch(String),
-    /// An earlier process sent it; its branch is forgotten.
-    Forgotten,
-    /// The far end sent it: there are no responses.
-    Theirs,
-}
-
-#[derive(Debug)]
-struct Ack {
-    cseq: u32,
-    remote_tag: String,
-    request: Request,
-    remote: std::net::SocketAddr,
 }
 
 #[derive(Debug)]
@@ -466,64 +435,6 @@ impl OurInvite {
     fn of(via: Result<Via, FieldError>) -> Self {
         let branch = via.ok().and_then(|via| via.branch().map(str::to_owned));
         branch.map_or(Self::Forgotten, Self::Branch)
-    }
-}
-
-impl Common {
-    fn new(call_id: &str, local_tag: &str, link: Link, invite: OurInvite) -> Self {
-        Self {
-            call_id: call_id.to_owned(),
-            local_tag: local_tag.to_owned(),
-            link,
-            peers: Vec::new(),
-            invite,
-            acks: Vec::new(),
-            is_closed: false,
-        }
-    }
-
-    fn with_peers(self, peers: Vec<Network>) -> Self {
-        Self { peers, ..self }
-    }
-
-    /// Sends the ACK of a 2xx to our INVITE and keeps it for repetitions of that 2xx.
-    fn ack_success(&mut self, cx: &mut Context<'_>, dialog: &Dialog) {
-        let cseq = dialog.local_cseq();
-        let mut request = dialog.ack(cseq);
-        self.link.stamp_new(&mut request, cx);
-        let remote = self.link.resolve(dialog.next_hop());
-        cx.out.push(Effect::Send { request: request.clone(), remote });
-        if self.acks.len() < MAX_ACKS {
-            let remote_tag = dialog.remote_tag().to_owned();
-            self.acks.push(Ack { cseq, remote_tag, request, remote });
-        }
-    }
-
-    /// A repeated 2xx gets the same ACK; false if this 2xx is a new one.
-    fn repeat_ack(&self, cx: &mut Context<'_>, response: &Response) -> bool {
-        let Ok(cseq) = response.cseq() else { return false };
-        let to = response.to().ok();
-        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
-        let ack = self.acks.iter().find(|ack| ack.cseq == cseq.seq && ack.remote_tag == tag);
-        if let Some(Ack { request, remote, .. }) = ack {
-            cx.out.push(Effect::Send { request: request.clone(), remote: *remote });
-        }
-        ack.is_some()
-    }
-
-    /// ACK and BYE for a dialog that nobody wants.
-    fn dismiss(&mut self, cx: &mut Context<'_>, mut dialog: Dialog) {
-        self.ack_success(cx, &dialog);
-        let mut request = dialog.request(Method::Bye);
-        self.link.stamp_new(&mut request, cx);
-        let remote = self.link.resolve(dialog.next_hop());
-        cx.out.push(Effect::Transact { request, remote, purpose: Purpose::StrayBye });
-    }
-
-    /// The ACK of a refusal whose transaction is gone (RFC 3261 §17.1.1.3).
-    fn ack_failure(&self, cx: &mut Context<'_>, invite: &Request, response: &Response) {
-        let request = crate::transaction::ack_for_failure(invite, response);
-        cx.out.push(Effect::Send { request, remote: self.link.remote });
     }
 }
 
