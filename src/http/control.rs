@@ -1,4 +1,4 @@
-//! Commands on a live call: `/hangup`, `/voice`, `/play`, `/gather`, `/stop`.
+//! Commands on a live call: `/hangup`, `/voice`, `/play`, `/gather`, `/stop`, `/dtmf`.
 
 use std::time::Duration;
 
@@ -8,9 +8,13 @@ use serde_json::json;
 
 use super::auth::{Body, Counted};
 use super::error::ApiError;
-use super::fields::{Fields, wrong};
+use super::fields::{Fields, missing, wrong};
 use super::{App, success};
-use crate::call::{GatherRequest, MAX_GATHER_DIGITS, PlayTo, Prompt};
+use crate::call::{Digits, GatherRequest, MAX_GATHER_DIGITS, PlayTo, Prompt};
+
+/// Length of a tone or pause, in milliseconds, and what it is where a request does not say.
+const DIGIT_MS: std::ops::RangeInclusive<u64> = 40..=1_000;
+const DEFAULT_DIGIT_MS: u64 = 100;
 
 /// The longest a gather may wait, in milliseconds: ten minutes.
 const MAX_GATHER_MS: u64 = 600_000;
@@ -83,6 +87,28 @@ pub(super) async fn stop(
         "message": "Playback stopped",
         "callId": call_id,
         "stopped": stopped,
+    })))
+}
+
+pub(super) async fn dtmf(
+    State(app): State<App>,
+    Body(auth, body): Body,
+) -> Result<Response, ApiError> {
+    let call_id = body.required_text("callId")?;
+    let text = body.digits("digits")?.ok_or_else(|| missing("digits"))?;
+    let digits = Digits::try_from(text.as_str())
+        .map_err(|error| ApiError::invalid(format!("digits: {error}")))?;
+    let length = |name| {
+        let ms = body.integer(name, DIGIT_MS)?.unwrap_or(DEFAULT_DIGIT_MS);
+        u16::try_from(ms).map_err(|_| ApiError::internal())
+    };
+    let (tone, gap) = (length("durationMs")?, length("gapMs")?);
+    app.calls.send_digits(&auth, call_id, digits, tone, gap).await?;
+    let count = text.chars().count();
+    Ok(success(json!({
+        "message": format!("Sending {count} digits"),
+        "callId": call_id,
+        "digits": text,
     })))
 }
 

@@ -54,8 +54,7 @@ pub struct App {
 }
 
 /// Paths that the contract or its extensions name and this version does not have.
-const NOT_BUILT: &[&str] =
-    &["/api/dashboard", "/api/call-logs", "/api/analytics", "/answer", "/dtmf"];
+const NOT_BUILT: &[&str] = &["/api/dashboard", "/api/call-logs", "/api/analytics", "/answer"];
 
 /// Every route of the API, with its error envelope.
 pub fn router(app: App) -> Router {
@@ -68,6 +67,7 @@ pub fn router(app: App) -> Router {
         .route("/play", post(control::play))
         .route("/gather", post(control::gather))
         .route("/stop", post(control::stop))
+        .route("/dtmf", post(control::dtmf))
         .route("/calls", get(calls::list))
         .route("/calls/{call_id}", get(calls::one))
         .route("/recordings", get(recordings::list))

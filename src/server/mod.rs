@@ -41,8 +41,8 @@ use crate::webhook;
 /// How often the database is told that this process lives: what a crash may cut off a call.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// How often old rows are pruned.
-const PRUNE: Duration = Duration::from_secs(3_600);
+/// How often old rows are pruned, a batch at a time.
+const PRUNE: Duration = Duration::from_secs(5);
 
 /// How long calls that were hung up may take to be accounted for before the process ends anyway.
 const LAST_WORDS: Duration = Duration::from_secs(4);
@@ -281,7 +281,7 @@ fn prune(store: Store, keep: Duration) -> impl FnMut() -> BoxFuture<'static, ()>
         let store = store.clone();
         Box::pin(async move {
             if let Err(error) = store.prune(keep, Millis::wall_clock()).await {
-                tracing::warn!(%error, "old rows could not be pruned; tried again in an hour");
+                tracing::debug!(%error, "old rows could not be pruned; tried again");
             }
         })
     }

@@ -73,7 +73,7 @@ async fn bodies_paths_and_methods() {
     let bare = send(api.bare(Method::GET, "/makecall")).await;
     bare.refused(405, "METHOD_NOT_ALLOWED", "GET");
     assert_eq!(bare.headers["allow"], "POST");
-    for path in ["/api/dashboard", "/api/call-logs", "/api/analytics", "/dtmf", "/answer"] {
+    for path in ["/api/dashboard", "/api/call-logs", "/api/analytics", "/answer"] {
         api.post(path, json!({})).await.refused(501, "NOT_IMPLEMENTED", "not built yet");
     }
     for (path, field) in [
@@ -98,6 +98,14 @@ async fn bodies_paths_and_methods() {
         "INVALID_REQUEST",
         "one, not both",
     );
+    let dtmf = |digits: Value| json!({ "callId": "1.1", "digits": digits });
+    api.post("/dtmf", dtmf(json!("12x"))).await.refused(400, "INVALID_REQUEST", "is not a digit");
+    api.post("/dtmf", dtmf(json!(null))).await.refused(
+        400,
+        "INVALID_REQUEST",
+        "digits is required",
+    );
+    api.post("/dtmf", dtmf(json!("12w3"))).await.refused(404, "CALL_NOT_FOUND", "not found");
     api.get("/calls/%ff").await.refused(400, "INVALID_REQUEST", "path");
     api.stop();
     server.ends_clean().await;
