@@ -155,9 +155,19 @@ fn verdict(caller: &Account, callee: Option<&Account>) -> Verdict {
         .is_some_and(|callee| callee.accepted_at.is_some() && callee.ended != Some(Ended::NoAck));
     match (caller.answered, callee_answered) {
         (true, true) => Verdict::BothAnswered,
-        (false, false) => Verdict::BothNot,
+        (false, false) if agree_why_not(caller, callee) => Verdict::BothNot,
         (false, true) if caller.hung_up_at.is_some() => Verdict::CrossedAndEnded,
         _ => Verdict::Disagree,
+    }
+}
+
+/// Why a call was not answered: refused, or cancelled, or it rang until the caller hung up.
+fn agree_why_not(caller: &Account, callee: Option<&Account>) -> bool {
+    let hung_up = caller.hung_up_at.is_some();
+    match callee {
+        None => hung_up || caller.no_answer.is_some(),
+        Some(callee) if callee.rejected => hung_up || caller.refused == Some(486),
+        Some(callee) => hung_up && callee.cancelled,
     }
 }
 
