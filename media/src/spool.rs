@@ -31,8 +31,9 @@ pub use repair::{HEADER, Outcome, Report, mend, repair};
 /// Between two checkpoints of a recording; a crash loses this and a pass at most.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
-/// Between two looks at all recordings, while there are any.
-const PASS: Duration = Duration::from_millis(20);
+/// Between two looks at all recordings, while there are any: the end of a call waits for the end of
+/// its file.
+const PASS: Duration = Duration::from_millis(4);
 
 /// Recordings that wait for the thread to see them. With 400 new ones a second that is a disk which
 /// has not answered for two seconds: the next one is refused.

@@ -220,9 +220,7 @@ impl Worker {
                 Message::Command(state, command) => {
                     self.act(&state, |call| call.handle_command(now, command));
                 }
-                Message::Close(state) => {
-                    self.act(&state, |call| call.tell_to_close(now));
-                }
+                Message::Close(state) => self.close(now, &state),
                 #[cfg(test)]
                 Message::Panic(state) => {
                     self.act(&state, |call| call.panics = true);
@@ -232,8 +230,9 @@ impl Worker {
         // After the messages: the call itself may be among them.
         if self.link.closed_unsaid.swap(false, Ordering::AcqRel) {
             for (key, call) in &mut self.calls {
-                let told = |call: &mut Call| call.tell_to_close(now);
-                if call.state.is_closing() && call.guarded(&self.link.counters, told) {
+                let (counters, output) = (&self.link.counters, &mut self.output);
+                let last = |call: &mut Call| call.last_turn(now, output, counters);
+                if call.state.is_closing() && call.guarded(counters, last) {
                     self.over.push(key);
                 }
             }
@@ -264,6 +263,19 @@ impl Worker {
         if let Some(call) = self.calls.get_mut(key as usize)
             && call.guarded(&self.link.counters, what)
         {
+            self.over.push(key as usize);
+        }
+    }
+
+    /// Ends a call now: who waits for its last event must not wait for its slot.
+    fn close(&mut self, now: Instant, state: &CallState) {
+        let key = state.key.load(Ordering::Acquire);
+        if key == NOWHERE || state.is_gone() {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(key as usize) else { return };
+        let (counters, output) = (&self.link.counters, &mut self.output);
+        if call.guarded(counters, |call| call.last_turn(now, output, counters)) {
             self.over.push(key as usize);
         }
     }

@@ -178,6 +178,12 @@ impl Call {
         }
     }
 
+    /// Closes the session and sends what must still go, outside of the call's slot.
+    pub(super) fn last_turn(&mut self, now: Instant, output: &mut TickOutput, counters: &Counters) {
+        self.tell_to_close(now);
+        self.turn(now, output, counters);
+    }
+
     pub(super) fn read(
         &mut self,
         now: Instant,
