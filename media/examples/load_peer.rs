@@ -103,17 +103,22 @@ fn main() -> Result<()> {
         stats.lateness.quantile(0.999),
     );
     drop(calls.iter_mut().map(|(call, _)| call.command(Command::Close)).collect::<Vec<_>>());
-    let mut quality = None;
+    let (mut quality, mut partial) = (None, None);
     for (_, events) in &mut calls {
         while let Some(event) = events.blocking_recv() {
             match event {
                 MediaEvent::Closed(closed) => quality = Some(closed),
-                MediaEvent::RecordingFinished(end) if end.partial.is_some() => println!("{end:?}"),
+                MediaEvent::RecordingFinished(end) => partial = end.partial.or(partial),
                 _ => {}
             }
         }
     }
     println!("one call: {quality:?}");
+    let stats = engine.stats();
+    println!(
+        "recordings: {} whole, {} partial: {partial:?}",
+        stats.recordings_completed, stats.recordings_partial
+    );
     Ok(())
 }
 
@@ -315,7 +320,7 @@ fn print_cpu(
         let ns = after[name] - before.get(name).copied().unwrap_or(0);
         let percent = ns as f64 / elapsed.as_nanos() as f64 * 100.0;
         println!("thread {name}: {percent:.2} % of a core");
-        if name.starts_with("media-") || name == "spool" {
+        if name.starts_with("media-") || name.starts_with("spool") {
             engine += percent;
         }
     }

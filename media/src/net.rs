@@ -159,11 +159,14 @@ pub enum Priority {
 /// Asks for the best place among the threads of the machine that the process has a right to
 /// (`CAP_SYS_NICE`, or `LimitRTPRIO=` and `LimitNICE=` of its unit), for the calling thread.
 pub fn raise_priority() -> Priority {
+    if set_real_time() { Priority::RealTime } else { raise_nice() }
+}
+
+/// Asks for a better nice value only, for a thread that must not be in the way of those with
+/// [`raise_priority`].
+pub fn raise_nice() -> Priority {
     /// Below what kernel threads have.
     const NICE: i32 = -11;
-    if set_real_time() {
-        return Priority::RealTime;
-    }
     // On Linux the "process" 0 of setpriority is the calling thread.
     match rustix::process::setpriority_process(None, NICE) {
         Ok(()) => Priority::Nice,

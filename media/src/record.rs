@@ -17,10 +17,9 @@ pub const SAMPLE_RATE: u32 = 8000;
 /// Interleaved samples in one ring entry: 20 ms of a mono recording, 10 ms of a dual one.
 const FRAME_SAMPLES: usize = 160;
 
-/// Audio that a ring holds while the disk does not take it. The spool empties a ring every half
-/// second; the second above that is what a slow disk may cost before samples become silence. It is
-/// bounded by the memory a call may have (64 KiB).
-const RING_MS: usize = 1500;
+/// Audio that a ring holds. It is emptied every 100 ms by a thread that does not wait for the disk;
+/// the rest is for a machine that stands still. Bounded by the memory a call may have (64 KiB).
+const RING_MS: usize = 800;
 
 /// How the two directions of a call are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +136,11 @@ impl Tap {
     /// Interleaved samples that found no room so far.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Frames (20 ms of mono, 10 ms of dual) that find room now.
+    pub fn room(&self) -> usize {
+        self.ring.slots()
     }
 
     /// How the directions are kept.
@@ -258,13 +262,13 @@ mod tests {
     #[test]
     fn a_full_ring_becomes_silence_of_the_same_length_at_that_place() {
         let (mut tap, mut out) = tap(Channels::Mono);
-        for _ in 0..75 {
+        for _ in 0..40 {
             tap.write(&[7; 160], &[]);
         }
         tap.write(&[8; 160], &[]);
         tap.write(&[8; 80], &[]);
         assert_eq!(tap.lost(), 240);
-        assert_eq!(drain(&mut out), vec![7; 75 * 160]);
+        assert_eq!(drain(&mut out), vec![7; 40 * 160]);
         tap.write(&[9; 160], &[]);
         assert_eq!(drain(&mut out), [vec![0; 240], vec![9; 160]].concat());
         tap.skip(100);

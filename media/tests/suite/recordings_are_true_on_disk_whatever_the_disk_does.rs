@@ -187,7 +187,7 @@ impl Seek for SlowFile {
 }
 
 #[test]
-fn a_slow_disk_costs_silence_of_the_same_length_and_the_tap_never_waits() {
+fn a_disk_that_stands_still_for_seconds_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("call.wav");
     let turn = Arc::new(Mutex::new(()));
@@ -197,26 +197,47 @@ fn a_slow_disk_costs_silence_of_the_same_length_and_the_tap_never_waits() {
     assert_eq!(notes.recv_timeout(PATIENCE).unwrap(), Note::Started(path.clone()));
 
     let still = turn.lock().unwrap();
-    let seconds = 10;
-    for n in 0..seconds * 50 {
+    let frames = 30 * 50;
+    for n in 0..frames {
+        while tap.room() == 0 {
+            std::thread::yield_now();
+        }
         tap.write(&[n + 1; 160], &[]);
     }
     drop(still);
+    assert_eq!(tap.lost(), 0);
+    drop(tap);
+    assert_eq!(finished(&notes).partial, None);
+    let expect: Vec<i16> = (0..frames).flat_map(|n| [n + 1; 160]).collect();
+    assert_eq!(samples(&path), expect);
+}
+
+#[test]
+fn what_finds_no_room_is_silence_of_the_same_length_and_the_tap_never_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("call.wav");
+    let spool = Spool::start(LocalDisk).unwrap();
+    let (deliver, notes) = mailbox();
+    let mut tap = spool.record(path.clone(), Channels::Mono, deliver).unwrap();
+    // Faster than any thread can take it.
+    let frames = 20_000;
+    for n in 0..frames {
+        tap.write(&[n + 1; 160], &[]);
+    }
     let lost = tap.lost();
     assert!(lost > 0);
-    // Room again: the next frame stands where it belongs.
-    while tap.lost() > 0 && samples(&path).len() < 160 {
+    while tap.room() == 0 {
         std::thread::yield_now();
     }
-    tap.write(&[1000; 160], &[]);
+    tap.write(&[-1; 160], &[]);
     drop(tap);
     let end = finished(&notes);
     let got = samples(&path);
-    assert_eq!(got.len(), (seconds as usize * 50 + 1) * 160);
-    assert_eq!(got[got.len() - 160..], [1000; 160]);
+    assert_eq!(got.len(), (frames as usize + 1) * 160);
+    assert_eq!(got[got.len() - 160..], [-1; 160]);
     let silent = got.iter().filter(|&&sample| sample == 0).count();
     assert_eq!(silent as u64, lost);
-    for (n, frame) in got.chunks_exact(160).take(seconds as usize * 50).enumerate() {
+    for (n, frame) in got.chunks_exact(160).take(frames as usize).enumerate() {
         assert!(frame == [n as i16 + 1; 160] || frame == [0; 160], "frame {n} is at its place");
     }
     assert!(end.partial.unwrap().contains("slow"));
