@@ -16,15 +16,18 @@ need() {
     for pair in "$@"; do
         command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
     done
-    [ ${#missing[@]} -eq 0 ] && return 0
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+install_packages() {
     command -v apt-get >/dev/null 2>&1 ||
-        die "please install: ${missing[*]} (this script installs them itself on Debian and Ubuntu)"
+        die "please install: $* (this script installs them itself on Debian and Ubuntu)"
     local root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
-    say "installing ${missing[*]}"
+    say "installing $*"
     "${root[@]}" apt-get update -qq
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 need_rust() {

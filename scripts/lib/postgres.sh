@@ -27,7 +27,7 @@ find_postgres() {
 }
 
 start_postgres() {
-    find_postgres || { need none-of-this-name=postgresql; find_postgres; } || die "PostgreSQL's initdb is missing"
+    find_postgres || { install_packages postgresql; find_postgres; } || die "PostgreSQL's initdb is missing"
     local port
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     chmod 755 "$scratch"
