@@ -151,6 +151,6 @@ impl Authenticator {
         last.count = last.count.saturating_add(1);
         let value =
             digest::response(&last.challenge, &self.credentials, request, last.count, cnonce);
-        request.headers.set(last.header.clone(), HeaderValue::cleaned(value));
+        request.headers.set(last.header.clone(), HeaderValue::cleaned(&value));
     }
 }

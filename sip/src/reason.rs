@@ -20,7 +20,7 @@ pub fn q850_value(cause: u8, text: &str) -> HeaderValue {
     if !text.is_empty() {
         params.set_quoted("text", text);
     }
-    HeaderValue::cleaned(format!("Q.850{params}"))
+    HeaderValue::cleaned(&format!("Q.850{params}"))
 }
 
 fn q850_of(value: &str) -> Option<u8> {

@@ -9,18 +9,22 @@ use super::{CSeq, Method, NameAddr, Uri, Via, lex};
 use crate::error::{ForbiddenText, ParseError};
 use crate::limits::MAX_HEADER_NAME;
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 
 /// Name of a header field, compared in any case (RFC 3261 §7.3.1). The names of the constants are
 /// kept in their canonical spelling; a compact form is read as the long one.
 #[derive(Clone, Debug)]
-pub struct HeaderName(Cow<'static, str>);
+pub struct HeaderName {
+    text: Cow<'static, str>,
+    kind: Kind,
+}
 
 /// How the values of a header field stand in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One value; a comma is part of it.
+    /// One value; a comma is part of it. So is every field that we do not know: nobody here asks
+    /// for its values.
     One,
     /// Values separated by commas (RFC 3261 §7.3.1, "#" rules of §25.1).
     List,
@@ -30,7 +34,8 @@ macro_rules! names {
     ($($constant:ident $text:literal $compact:literal $kind:ident,)*) => {
         impl HeaderName {
             $(#[doc = concat!("`", $text, "`")]
-            pub const $constant: Self = Self(Cow::Borrowed($text));)*
+            pub const $constant: Self =
+                Self { text: Cow::Borrowed($text), kind: Kind::$kind };)*
         }
 
         /// Canonical name, compact form ("" if none), kind.
@@ -112,8 +117,8 @@ impl HeaderName {
     /// # Errors
     /// If it is no token or longer than [`MAX_HEADER_NAME`].
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if let Some(name) = known(text) {
-            return Ok(Self(Cow::Borrowed(name)));
+        if let Some((name, kind)) = known(text) {
+            return Ok(Self { text: Cow::Borrowed(name), kind });
         }
         if text.len() > MAX_HEADER_NAME {
             return Err(ParseError("header name too long"));
@@ -121,40 +126,40 @@ impl HeaderName {
         if !lex::is_token(text) {
             return Err(ParseError("header name is no token"));
         }
-        Ok(Self(Cow::Owned(text.to_owned())))
+        Ok(Self { text: Cow::Owned(text.to_owned()), kind: Kind::One })
     }
 
     /// Its text: the canonical spelling where we know the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether a comma separates values in fields of this name.
     pub(crate) fn is_list(&self) -> bool {
-        // A name we do not know is left whole: nobody here asks for its values.
-        matches!(&self.0, Cow::Borrowed(name)
-            if KNOWN.iter().any(|(known, _, kind)| known == name && *kind == Kind::List))
+        self.kind == Kind::List
     }
 
-    /// The canonical name for an error; a constant's name is always known.
+    /// The canonical name for an error; those that are asked for are constants.
     pub(crate) fn static_str(&self) -> &'static str {
-        match &self.0 {
+        match &self.text {
             Cow::Borrowed(name) => name,
-            Cow::Owned(name) => known(name).unwrap_or("unknown"),
+            Cow::Owned(_) => "unknown",
         }
     }
 }
 
-fn known(text: &str) -> Option<&'static str> {
+fn known(text: &str) -> Option<(&'static str, Kind)> {
     let same = |name: &str| name.len() == text.len() && name.eq_ignore_ascii_case(text);
     let mut names = KNOWN.iter().filter(|_| !text.is_empty());
-    names.find(|(name, compact, _)| same(name) || same(compact)).map(|(name, ..)| *name)
+    names
+        .find(|(name, compact, _)| same(name) || same(compact))
+        .map(|(name, _, kind)| (*name, *kind))
 }
 
 impl PartialEq for HeaderName {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.text.eq_ignore_ascii_case(&other.text)
     }
 }
 
@@ -162,13 +167,13 @@ impl Eq for HeaderName {}
 
 impl Hash for HeaderName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
+        self.text.bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
     }
 }
 
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -196,15 +201,12 @@ impl HeaderValue {
     }
 
     /// Makes a value of any text; CR, LF and NUL become spaces.
-    pub(crate) fn cleaned(mut text: String) -> Self {
-        if text.bytes().any(lex::is_forbidden) {
-            text = text.replace(['\r', '\n', '\0'], " ");
-        }
-        let trimmed = lex::trim(&text);
-        if trimmed.len() != text.len() {
-            text = trimmed.to_owned();
-        }
-        Self(Cow::Owned(text))
+    pub(crate) fn cleaned(text: &str) -> Self {
+        let text = lex::trim(text);
+        Self(Cow::Owned(match lex::has_forbidden(text) {
+            true => lex::trim(&text.replace(['\r', '\n', '\0'], " ")).to_owned(),
+            false => text.to_owned(),
+        }))
     }
 
     /// Its text.
@@ -218,7 +220,10 @@ impl TryFrom<&str> for HeaderValue {
     type Error = ForbiddenText;
 
     fn try_from(text: &str) -> Result<Self, ForbiddenText> {
-        Self::try_from(text.to_owned())
+        if lex::has_forbidden(text) {
+            return Err(ForbiddenText("CR, LF or NUL in a header value"));
+        }
+        Ok(Self(Cow::Owned(lex::trim(text).to_owned())))
     }
 }
 
@@ -226,19 +231,21 @@ impl TryFrom<String> for HeaderValue {
     type Error = ForbiddenText;
 
     fn try_from(text: String) -> Result<Self, ForbiddenText> {
-        if text.bytes().any(lex::is_forbidden) {
-            return Err(ForbiddenText("CR, LF or NUL in a header value"));
-        }
-        Ok(Self::cleaned(text))
+        Self::try_from(text.as_str())
     }
 }
+
+/// Room for a usual Via or From, so that printing one need not grow.
+const USUAL_VALUE: usize = 96;
 
 /// From what prints itself escaped and quoted; `cleaned` is the second lock on the door.
 macro_rules! from_printed {
     ($($type:ty),*) => {$(
         impl From<$type> for HeaderValue {
             fn from(value: $type) -> Self {
-                Self::cleaned(value.to_string())
+                let mut text = String::with_capacity(USUAL_VALUE);
+                let _ = write!(text, "{value}");
+                if lex::has_forbidden(&text) { Self::cleaned(&text) } else { Self(Cow::Owned(text)) }
             }
         }
     )*};

@@ -118,7 +118,7 @@ impl Headers {
         let value = value.into();
         *field = match lex::split_once_outside(field.as_str(), b',').filter(|_| name.is_list()) {
             Some((_, rest)) => {
-                HeaderValue::cleaned(format!("{}, {}", value.as_str(), lex::trim(rest)))
+                HeaderValue::cleaned(&format!("{}, {}", value.as_str(), lex::trim(rest)))
             }
             None => value,
         };
@@ -242,9 +242,13 @@ impl Headers {
         parse: fn(&str) -> Result<T, ParseError>,
     ) -> Result<Vec<T>, FieldError> {
         let bad = |problem| FieldError::Bad { name: name.static_str(), problem };
-        if self.get_all(name).nth(MAX_LIST_VALUES).is_some() {
-            return Err(bad(ParseError("too many values")));
+        let mut all = Vec::new();
+        for value in self.get_all(name) {
+            if all.len() == MAX_LIST_VALUES {
+                return Err(bad(ParseError("too many values")));
+            }
+            all.push(parse(value).map_err(bad)?);
         }
-        self.get_all(name).map(|value| parse(value).map_err(bad)).collect()
+        Ok(all)
     }
 }

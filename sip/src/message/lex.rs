@@ -21,9 +21,14 @@ pub(crate) const fn is_forbidden(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
 }
 
+/// Whether one of the bytes is forbidden; each is looked at, which is faster than stopping early.
+pub(crate) fn has_forbidden(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | is_forbidden(byte))
+}
+
 /// Without the linear white space around it.
-pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+pub(crate) const fn trim(text: &str) -> &str {
+    text.trim_ascii()
 }
 
 /// Text before and after the first `separator` outside quotes and `<>`.
@@ -35,27 +40,34 @@ pub(crate) fn split_once_outside(text: &str, separator: u8) -> Option<(&str, &st
 /// Offset of the first `separator` outside quotes and `<>`. An unclosed quote or bracket reaches
 /// to the end, so that nothing behind it is taken for a value of its own.
 pub(crate) fn find_outside(text: &str, separator: u8) -> Option<usize> {
-    let (mut quoted, mut angle, mut escaped) = (false, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-        } else if byte == separator && !angle {
-            return Some(at);
-        } else {
-            match byte {
-                b'"' if !angle => quoted = true,
-                b'<' => angle = true,
-                b'>' => angle = false,
-                _ => {}
-            }
-        }
+    let mut start = 0;
+    loop {
+        let rest = text.as_bytes().get(start..)?;
+        let at = rest.iter().position(|b| *b == separator || *b == b'"' || *b == b'<')?;
+        let opened = rest.get(at + 1..)?;
+        let closed = match rest.get(at)? {
+            b'"' => end_of_quote(opened)?,
+            b'<' => opened.iter().position(|byte| *byte == b'>')?,
+            _ => return Some(start + at),
+        };
+        start += at + 1 + closed + 1;
     }
-    None
+}
+
+/// Offset of the quote that ends what a quote before `inner` has begun.
+fn end_of_quote(inner: &[u8]) -> Option<usize> {
+    let mut escaped = false;
+    inner.iter().position(|byte| match byte {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        b'\\' => {
+            escaped = true;
+            false
+        }
+        byte => *byte == b'"',
+    })
 }
 
 /// The values between the separators, trimmed; empty ones are passed over.
@@ -94,22 +106,9 @@ impl<'a> Iterator for Split<'a> {
 /// begin with a quote or the quote is never closed.
 pub(crate) fn quoted_string(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let inner = text.strip_prefix('"')?;
-    let mut escaped = false;
-    let mut escapes = false;
-    let end = inner.bytes().position(|byte| match byte {
-        _ if escaped => {
-            escaped = false;
-            false
-        }
-        b'\\' => {
-            escaped = true;
-            escapes = true;
-            false
-        }
-        byte => byte == b'"',
-    })?;
+    let end = end_of_quote(inner.as_bytes())?;
     let (inner, rest) = (inner.get(..end)?, inner.get(end + 1..)?);
-    Some((if escapes { unescape(inner).into() } else { inner.into() }, rest))
+    Some((if inner.contains('\\') { unescape(inner).into() } else { inner.into() }, rest))
 }
 
 fn unescape(inner: &str) -> String {

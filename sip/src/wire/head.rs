@@ -76,7 +76,7 @@ impl Head {
                 self.content_length = length;
                 continue;
             }
-            self.headers.push(name, HeaderValue::cleaned(value.to_owned()));
+            self.headers.push(name, HeaderValue::cleaned(value));
         }
         // Only now, so that the answer has all that could be read.
         if length_is_bad { Err(ErrorKind::ContentLength) } else { Ok(()) }
@@ -174,7 +174,10 @@ fn check_version(version: &str) -> Result<(), ErrorKind> {
 /// The head as text: octets that are no UTF-8, and NUL, read as U+FFFD. That harms only the field
 /// they stand in, and only if somebody needs it.
 fn readable(head: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(head);
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(head),
+    };
     if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text }
 }
 
