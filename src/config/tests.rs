@@ -59,6 +59,8 @@ fn mistakes_name_the_file_the_line_and_the_nearest_key() {
 
     assert!(error("[http\n").contains("kaphila.toml"));
     assert!(error("[sip]\ntimer_t1_ms = 3\n").contains("between 50 and 2000"));
+    let message = error("[media]\nworkers = \"2\"\n");
+    assert!(message.contains("must be \"auto\" or a number from 1 to 256"), "{message}");
 }
 
 #[test]
