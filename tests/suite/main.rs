@@ -21,6 +21,7 @@ mod bad_requests_are_refused_by_name;
 mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod dependencies_point_one_way;
 mod every_example_of_the_contract_holds;
+mod peers;
 mod store_fixture;
 mod support;
 mod the_database_is_away_and_nothing_of_a_live_call_is_lost;

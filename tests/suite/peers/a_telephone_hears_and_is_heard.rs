@@ -1,0 +1,81 @@
+//! A real telephone, baresip, in a real call: both ends hear each other as they were.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::baresip::Baresip;
+use super::node::Node;
+use super::tone::{self, RATE};
+
+const NUMBER: &str = "14155550100";
+/// The tone that the telephone speaks, and how loud.
+const VOICE: (f64, f64) = (1_000.0, 6_000.0);
+/// The prompt that Kaphila plays.
+const PROMPT: (f64, f64) = (440.0, 9_000.0);
+/// Seconds of it.
+const PROMPT_SECONDS: u32 = 3;
+
+/// The middle two seconds of the part of `samples` in which `hertz` is loud.
+#[track_caller]
+fn loud_part(samples: &[i16], hertz: f64, expected: f64) -> &[i16] {
+    let window = RATE as usize / 10;
+    let is_loud = |from: &usize| {
+        samples
+            .get(*from..from + window)
+            .is_some_and(|part| tone::decibels(tone::amplitude(part, hertz), expected).abs() < 3.0)
+    };
+    let windows = (0..samples.len()).step_by(window);
+    let first = windows.clone().find(is_loud).unwrap_or_else(|| panic!("no {hertz} Hz is heard"));
+    let last = windows.rev().find(is_loud).unwrap() + window;
+    let middle = (first + last) / 2;
+    let half = RATE as usize;
+    assert!(last - first > 2 * half, "{hertz} Hz for {} samples only", last - first);
+    &samples[middle - half..middle + half]
+}
+
+/// The tone is there, within 1 Hz and 1 dB of how it was made.
+#[track_caller]
+fn assert_tone(samples: &[i16], (hertz, amplitude): (f64, f64), whose: &str) {
+    let part = loud_part(samples, hertz, amplitude);
+    let frequency = tone::frequency(part, hertz);
+    assert!((frequency - hertz).abs() < 1.0, "{whose}: {frequency} Hz");
+    let level = tone::decibels(tone::amplitude(part, hertz), amplitude);
+    assert!(level.abs() < 1.0, "{whose}: {level} dB off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_other_and_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let voice = folder.path().join("voice.wav");
+    tone::write(&voice, VOICE.0, VOICE.1, 60);
+    let Some(mut telephone) = Baresip::start(&format!("00{NUMBER}"), &voice).await else { return };
+    let node = Node::start(&[telephone.address]).await;
+    tone::write(&node.sounds().join("prompt.wav"), PROMPT.0, PROMPT.1, PROMPT_SECONDS);
+
+    let call = node.place(NUMBER).await;
+    node.event(&call, "call.answered").await;
+    node.command("/play", json!({ "callId": call, "file": "prompt" })).await;
+    let played = node.event(&call, "playback.finished").await;
+    assert_eq!((&played["completed"], &played["durationMs"]), (&true.into(), &3_000.into()));
+    telephone.press("1590*#").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.command("/hangup", json!({ "callId": call })).await;
+    let end = node.event(&call, "call.ended").await;
+    assert_eq!(end["status"], "completed");
+
+    let events = node.events(&call);
+    let presses = events.iter().filter(|event| event["event"] == "dtmf.received");
+    let digits: String = presses.map(|event| event["digit"].as_str().unwrap()).collect();
+    assert_eq!(digits, "1590*#");
+
+    let recording = node.get(&format!("/recordings/{call}/download")).await;
+    let recording = tone::read(&recording);
+    assert_tone(&recording, VOICE, "the telephone in the recording");
+    assert_tone(&recording, PROMPT, "the prompt in the recording");
+    assert_tone(&tone::read(&telephone.heard().await), PROMPT, "the prompt at the telephone");
+    let seconds = recording.len() as f64 / f64::from(RATE);
+    let call_lasted = end["callDuration"].as_f64().unwrap();
+    assert!((0.0..1.5).contains(&(seconds - call_lasted)), "{seconds} s of {call_lasted} s");
+    node.stop().await;
+}

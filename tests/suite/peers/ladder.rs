@@ -1,0 +1,303 @@
+//! What a carrier does, step by step, made into a scenario of SIPp.
+//!
+//! SIPp's own scenarios are XML in which a BYE is twelve lines; here a step is a line, and a test
+//! reads as its ladder. SIPp sends, receives, checks and retransmits.
+
+use std::fmt::Write as _;
+
+/// A carrier's side of one call.
+#[derive(Clone)]
+pub(super) struct Ladder {
+    steps: String,
+    /// Expressions that were checked, to give each a variable.
+    checks: usize,
+    /// CSeq of the last request of ours.
+    cseq: u32,
+    /// Whether SIPp is to count what comes again as new.
+    pub(super) sees_repetitions: bool,
+}
+
+/// The description that a carrier answers or offers with.
+#[derive(Clone, Copy)]
+pub(super) struct Sdp {
+    /// The port where it wants RTP; 0: SIPp's own.
+    pub(super) port: u16,
+    /// Payload types of audio: `0`, `8`.
+    pub(super) codecs: &'static str,
+    pub(super) direction: &'static str,
+    /// Version of the `o=` line.
+    pub(super) version: u32,
+}
+
+impl Sdp {
+    /// PCMU, both ways, at `port`.
+    pub(super) const fn at(port: u16) -> Self {
+        Self { port, codecs: "0", direction: "sendrecv", version: 1 }
+    }
+
+    /// As it stands in a body.
+    pub(super) fn text(self) -> String {
+        let Self { port, codecs, direction, version } = self;
+        let port = if port == 0 { "[media_port]".to_owned() } else { port.to_string() };
+        format!(
+            "v=0\no=far 7 {version} IN IP4 [local_ip]\ns=-\nc=IN IP4 [local_ip]\nt=0 0\n\
+             m=audio {port} RTP/AVP {codecs} 101\na=rtpmap:101 telephone-event/8000\n\
+             a=fmtp:101 0-15\na={direction}\n"
+        )
+    }
+}
+
+/// What is kept of the INVITE, for the answers to it and for requests of the callee's.
+const KEPT: &[(&str, &str, &str)] = &[
+    ("via", "Via:", ".*"),
+    ("from", "From:", ".*"),
+    ("to", "To:", ".*"),
+    ("invite", "CSeq:", ".*"),
+    ("contact", "Contact:", "sip:[^&gt;]*"),
+];
+
+impl Ladder {
+    /// A carrier that waits for an INVITE.
+    pub(super) fn invited() -> Self {
+        let mut actions = String::new();
+        let mut names = String::new();
+        for (name, header, pattern) in KEPT {
+            writeln!(
+                actions,
+                r#"<ereg regexp="{pattern}" search_in="hdr" header="{header}" assign_to="{name}"/>"#
+            )
+            .unwrap();
+            write!(names, "{name},").unwrap();
+        }
+        let steps = format!(
+            "<recv request=\"INVITE\"><action>{actions}</action></recv>\n\
+             <Reference variables=\"{}\"/>\n",
+            names.trim_end_matches(',')
+        );
+        Self { steps, checks: 0, cseq: 0, sees_repetitions: false }
+    }
+
+    /// A carrier that sends a request of its own to `uri`, outside of any call.
+    pub(super) fn asking(method: &str, more: &str) -> Self {
+        let none = Self { steps: String::new(), checks: 0, cseq: 0, sees_repetitions: false };
+        none.send(&format!(
+            "{method} sip:[remote_ip]:[remote_port] SIP/2.0\n\
+             Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
+             From: <sip:far@[local_ip]>;tag=[call_number]\nTo: <sip:[remote_ip]>\n\
+             Call-ID: [call_id]\nCSeq: 1 {method}\n{more}Content-Length: 0\n"
+        ))
+    }
+
+    /// Repetitions are not absorbed by SIPp, but expected like any message.
+    pub(super) const fn seeing_repetitions(mut self) -> Self {
+        self.sees_repetitions = true;
+        self
+    }
+
+    /// Answers the INVITE, whatever came after it.
+    pub(super) fn answer(self, status: &str) -> Self {
+        self.answer_with(status, "", "")
+    }
+
+    /// Answers the INVITE with further header lines and a body.
+    pub(super) fn answer_with(self, status: &str, more: &str, body: &str) -> Self {
+        self.send(&to_invite(status, more, body))
+    }
+
+    /// Answers the INVITE with the one of `codes` that the number called ends in.
+    pub(super) fn answer_as_dialled(mut self, codes: &[u16]) -> Self {
+        for code in codes {
+            // SIPp takes no variable for a status; so it chooses its way.
+            writeln!(
+                self.steps,
+                "<nop next=\"{code}\" test=\"is{code}\"><action><ereg regexp=\"{code}@\" \
+                 search_in=\"var\" variable=\"to\" assign_to=\"is{code}\"/></action></nop>"
+            )
+            .unwrap();
+        }
+        for code in codes {
+            let message = to_invite(&format!("{code} No"), "", "");
+            writeln!(
+                self.steps,
+                "<label id=\"{code}\"/>\n<send next=\"1\"><![CDATA[\n{message}\n]]></send>"
+            )
+            .unwrap();
+        }
+        self.steps += "<label id=\"1\"/>\n";
+        self
+    }
+
+    /// A provisional or final answer with a description.
+    pub(super) fn answer_sdp(self, status: &str, sdp: Sdp) -> Self {
+        self.answer_with(status, DESCRIBED, &sdp.text())
+    }
+
+    /// A request comes; what came before it again is absorbed.
+    pub(super) fn expect(mut self, method: &str) -> Self {
+        writeln!(self.steps, "<recv request=\"{method}\"/>").unwrap();
+        self
+    }
+
+    /// A request comes that [`answer_kept`](Self::answer_kept) answers later.
+    pub(super) fn expect_and_keep(mut self, method: &str) -> Self {
+        writeln!(
+            self.steps,
+            r#"<recv request="{method}"><action>
+<ereg regexp=".*" search_in="hdr" header="Via:" assign_to="kept_via"/>
+<ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="kept_cseq"/>
+</action></recv>"#
+        )
+        .unwrap();
+        self
+    }
+
+    /// Answers the request that was kept, whatever came after it.
+    pub(super) fn answer_kept(self, status: &str) -> Self {
+        self.send(&format!(
+            "SIP/2.0 {status}\nVia: [$kept_via]\nFrom: [$from]\nTo: [$to];tag=far[call_number]\n\
+             Call-ID: [call_id]\nCSeq: [$kept_cseq]\nContent-Length: 0\n"
+        ))
+    }
+
+    /// A request comes in which this expression is found.
+    pub(super) fn expect_with(mut self, method: &str, pattern: &str) -> Self {
+        let check = self.check(pattern);
+        writeln!(self.steps, "<recv request=\"{method}\">{check}").unwrap();
+        self
+    }
+
+    /// Answers the request that came last.
+    pub(super) fn reply(self, status: &str) -> Self {
+        self.send(&format!(
+            "SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n\
+             [last_CSeq:]\nContact: <sip:far@[local_ip]:[local_port]>\nContent-Length: 0\n"
+        ))
+    }
+
+    /// Sends a request in the call's dialog.
+    pub(super) fn request(mut self, method: &str, more: &str, body: &str) -> Self {
+        self.cseq += 1;
+        self.in_dialog(method, "", more, body)
+    }
+
+    /// Sends the last request again as it was, which had no body.
+    pub(super) fn request_again(self, method: &str) -> Self {
+        self.in_dialog(method, "", "", "")
+    }
+
+    /// Acknowledges the 2xx to a re-INVITE: a transaction of its own.
+    fn ack(self) -> Self {
+        self.in_dialog("ACK", "ack", "", "")
+    }
+
+    /// Acknowledges the refusal of a re-INVITE: in its transaction.
+    fn ack_refusal(self) -> Self {
+        self.in_dialog("ACK", "", "", "")
+    }
+
+    fn in_dialog(self, method: &str, transaction: &str, more: &str, body: &str) -> Self {
+        let cseq = self.cseq;
+        self.send(&format!(
+            "{method} [$contact] SIP/2.0\n\
+             Via: SIP/2.0/UDP [local_ip]:[local_port];\
+             branch=z9hG4bK[pid].[call_number].{cseq}{transaction}\nMax-Forwards: 70\n\
+             From: [$to];tag=far[call_number]\nTo: [$from]\nCall-ID: [call_id]\n\
+             CSeq: {cseq} {method}\n{more}Content-Length: [len]\n\n{body}"
+        ))
+    }
+
+    /// A response comes in which this expression is found.
+    pub(super) fn expect_answer(mut self, status: u16, pattern: &str) -> Self {
+        let check = self.check(pattern);
+        writeln!(
+            self.steps,
+            "<recv response=\"100\" optional=\"true\"/>\n<recv response=\"{status}\">{check}"
+        )
+        .unwrap();
+        self
+    }
+
+    /// Offers `sdp` by a re-INVITE, which must be answered by a description with this in it.
+    pub(super) fn reinvite(self, sdp: Sdp, answer: &str) -> Self {
+        self.reinvite_with(DESCRIBED, sdp, answer)
+    }
+
+    /// The same with other header lines than [`DESCRIBED`].
+    pub(super) fn reinvite_with(self, headers: &str, sdp: Sdp, answer: &str) -> Self {
+        self.request("INVITE", headers, &sdp.text()).expect_answer(200, answer).ack()
+    }
+
+    /// Offers `sdp` by a re-INVITE, which must be refused.
+    pub(super) fn reinvite_refused(self, sdp: Sdp, status: u16) -> Self {
+        let pattern = format!("SIP/2.0 {status}");
+        self.request("INVITE", DESCRIBED, &sdp.text()).expect_answer(status, &pattern).ack_refusal()
+    }
+
+    /// Offers `sdp` by an UPDATE (RFC 3311).
+    pub(super) fn update(self, sdp: Sdp, answer: &str) -> Self {
+        self.request("UPDATE", DESCRIBED, &sdp.text()).expect_answer(200, answer)
+    }
+
+    /// Hangs up.
+    pub(super) fn bye(self) -> Self {
+        self.request("BYE", "", "").expect_answer(200, "CSeq: *[0-9]+ BYE")
+    }
+
+    /// Waits for the caller's hang-up, and answers it.
+    pub(super) fn hung_up(self) -> Self {
+        self.expect("BYE").reply("200 OK")
+    }
+
+    /// Rings, answers and is acknowledged.
+    pub(super) fn accept(self, sdp: Sdp) -> Self {
+        self.answer("180 Ringing").answer_sdp("200 OK", sdp).expect("ACK")
+    }
+
+    pub(super) fn pause(mut self, ms: u32) -> Self {
+        writeln!(self.steps, "<pause milliseconds=\"{ms}\"/>").unwrap();
+        self
+    }
+
+    /// Plays a capture of RTP as it was sent once.
+    pub(super) fn play(mut self, capture: &str) -> Self {
+        writeln!(self.steps, "<nop><action><exec play_pcap_audio=\"{capture}\"/></action></nop>")
+            .unwrap();
+        self
+    }
+
+    fn send(mut self, message: &str) -> Self {
+        writeln!(self.steps, "<send><![CDATA[\n{message}\n]]></send>").unwrap();
+        self
+    }
+
+    fn check(&mut self, pattern: &str) -> String {
+        self.checks += 1;
+        let (name, pattern) = (self.checks, pattern.replace('<', "&lt;").replace('>', "&gt;"));
+        format!(
+            "<action><ereg regexp=\"{pattern}\" search_in=\"msg\" check_it=\"true\" \
+             assign_to=\"check{name}\"/></action></recv>\n<Reference variables=\"check{name}\"/>"
+        )
+    }
+
+    /// The whole scenario.
+    pub(super) fn xml(&self) -> String {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"us-ascii\"?>\n<scenario name=\"ladder\">\n{}\
+             </scenario>\n",
+            self.steps
+        )
+    }
+}
+
+/// The header lines of an answer or offer with a description.
+const DESCRIBED: &str =
+    "Contact: <sip:far@[local_ip]:[local_port]>\nContent-Type: application/sdp\n";
+
+/// An answer to the INVITE that was kept.
+fn to_invite(status: &str, more: &str, body: &str) -> String {
+    let tag = if status.starts_with("100") { "" } else { ";tag=far[call_number]" };
+    format!(
+        "SIP/2.0 {status}\nVia: [$via]\nFrom: [$from]\nTo: [$to]{tag}\nCall-ID: [call_id]\n\
+         CSeq: [$invite]\n{more}Content-Length: [len]\n\n{body}"
+    )
+}

@@ -1,0 +1,53 @@
+//! The whole program against telephones and carriers that we did not write: SIPp and baresip.
+//!
+//! Each test runs the real `kaphila serve` and its peers at loopback addresses of their own, so
+//! that all of them may run at once.
+
+mod baresip;
+mod ladder;
+mod node;
+mod rtp;
+mod sipp;
+mod tone;
+
+mod a_hang_up_meets_what_is_under_way;
+mod a_telephone_hears_and_is_heard;
+mod digits_of_a_carrier_are_heard_once_each;
+mod every_final_answer_means_what_the_reference_says;
+mod provisional_answers_come_in_any_order;
+mod requests_within_a_call_are_answered;
+mod route_sets_are_followed;
+mod what_is_sent_again_is_taken_once;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+/// How long anything is waited for: a slow machine, never a design.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An address of loopback that nobody else uses: the process and a counter are in it.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, middle % 127 + 1, low, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whether a peer's program is installed; if not, says so where `scripts/test` counts it.
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// The end of a program's log, for a failing test's last words.
+fn tail(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let from = text.len().saturating_sub(8_000);
+    let from = (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[from..].to_owned()
+}

@@ -1,0 +1,96 @@
+//! SIPp as a carrier.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::ladder::Ladder;
+use super::{PATIENCE, is_installed, own_address, tail};
+
+/// A SIPp that plays one ladder for each call.
+pub(super) struct Sipp {
+    process: Child,
+    folder: TempDir,
+    pub(super) address: SocketAddrV4,
+}
+
+impl Sipp {
+    /// A carrier at an address of its own that takes `calls` calls; `None` where there is no SIPp.
+    pub(super) async fn carrier(ladder: &Ladder, calls: usize) -> Option<Self> {
+        Self::carrier_at(own_address(), ladder, calls).await
+    }
+
+    /// The same at a given address, for a test that listens there too.
+    pub(super) async fn carrier_at(ip: Ipv4Addr, ladder: &Ladder, calls: usize) -> Option<Self> {
+        let address = SocketAddrV4::new(ip, 5060);
+        let sipp = Self::start(address, ladder, calls, &[])?;
+        let bound = async {
+            while !is_bound(address) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, bound).await.unwrap_or_else(|_| panic!("{}", sipp.last_words()));
+        Some(sipp)
+    }
+
+    /// A carrier that sends its own request to `server` once. It must come from a trunk's address.
+    pub(super) fn client(ip: Ipv4Addr, server: SocketAddrV4, ladder: &Ladder) -> Option<Self> {
+        Self::start(SocketAddrV4::new(ip, 5080), ladder, 1, &[&server.to_string()])
+    }
+
+    fn start(address: SocketAddrV4, ladder: &Ladder, calls: usize, more: &[&str]) -> Option<Self> {
+        if !is_installed("sipp") {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ladder.xml"), ladder.xml()).unwrap();
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        let (media, calls) = ((address.port() + 1_000).to_string(), calls.to_string());
+        let log = File::create(folder.path().join("log")).unwrap();
+        let process = Command::new("sipp")
+            .current_dir(folder.path())
+            .args(["-sf", "ladder.xml", "-i", &ip, "-p", &port, "-mi", &ip, "-mp", &media])
+            .args(["-m", &calls, "-nostdin", "-trace_err", "-error_file", "errors"])
+            .args(["-trace_msg", "-message_file", "messages", "-default_behaviors", "none"])
+            .args(["-recv_timeout", "20000"])
+            .args(ladder.sees_repetitions.then_some("-nr"))
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Some(Self { process, folder, address })
+    }
+
+    /// Every call must have gone down the ladder to its end.
+    #[track_caller]
+    pub(super) fn finish(mut self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let status = timeout(PATIENCE, self.process.wait()).await;
+            match status {
+                Ok(status) if status.as_ref().unwrap().success() => {}
+                status => panic!("{caller}: SIPp ended {status:?}\n{}", self.last_words()),
+            }
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let file = |name: &str| tail(&self.folder.path().join(name));
+        format!("{}\n{}\n{}", file("messages"), file("errors"), file("log"))
+    }
+}
+
+/// Whether somebody listens at a UDP address, without taking it for a moment as a test bind would.
+fn is_bound(address: SocketAddrV4) -> bool {
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    let wanted = format!(" {ip:08X}:{:04X} ", address.port());
+    std::fs::read_to_string("/proc/net/udp").unwrap().contains(&wanted)
+}
