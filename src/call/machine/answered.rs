@@ -144,7 +144,8 @@ impl Machine {
     pub(super) fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         match event {
             MediaEvent::Digit { digit, method, duration_ms } => {
-                if !self.is_ended() && self.answered.is_some() {
+                // One that was pressed just before the hang-up is told too.
+                if self.answered.is_some() && !matches!(self.stage, Stage::Over) {
                     self.digit(now, digit, method, duration_ms);
                 }
             }

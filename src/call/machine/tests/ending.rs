@@ -44,6 +44,19 @@ fn the_callees_reason_is_the_cause() {
     ]);
 }
 
+/// The media is a queue away: a key may be on its way while the BYE comes.
+#[test]
+fn a_key_pressed_just_before_the_hang_up_is_told() {
+    let mut call = Ladder::talking(setup());
+    call.bye();
+    call.digit('7');
+    call.expect(&["close media", "ended", "dtmf.received"]);
+    call.media_closed();
+    call.expect(&["row completed normal_hangup 16 by callee", "call.ended"]);
+    call.digit('8');
+    call.expect(&[]);
+}
+
 #[test]
 fn hangup_while_talking_and_again() {
     let mut call = Ladder::talking(setup());
