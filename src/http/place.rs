@@ -121,6 +121,10 @@ fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, 
     if body.get("numbers").is_some() {
         return Err(ApiError::invalid("numbers: lists are not built yet; send one number a call"));
     }
+    if body.boolean("recordEarlyMedia")? == Some(true) {
+        // Media records from the answer on so far.
+        return Err(ApiError::invalid("recordEarlyMedia is not built yet"));
+    }
     let number = number(body, "number")?.ok_or_else(|| missing("number"))?;
     let channels = [("mono", RecordingChannels::Mono), ("dual", RecordingChannels::Dual)];
     Ok(PlaceRequest {
@@ -134,7 +138,7 @@ fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, 
             .map_or(app.ring_timeout, Duration::from_secs),
         record: body.boolean("record")?.or(Some(auth.record_default && app.record)),
         recording_channels: body.choice("recordingChannels", &channels)?.unwrap_or_default(),
-        record_early_media: body.boolean("recordEarlyMedia")?.unwrap_or(false),
+        record_early_media: false,
         metadata: metadata(body)?,
         idempotency: None,
     })

@@ -29,6 +29,7 @@ async fn fields_of_makecall() {
         ("ringTimeout", json!("30"), "ringTimeout must be"),
         ("voiceName", json!("klingon"), "voiceName"),
         ("record", json!(1), "record must be true or false"),
+        ("recordEarlyMedia", json!(true), "recordEarlyMedia is not built yet"),
         ("recordingChannels", json!("stereo"), "recordingChannels must be mono or dual"),
         ("amdMode", json!("later"), "amdMode must be sync or async"),
         ("amd", json!({ "greeeting": 1 }), "amd.greeeting is not a parameter"),
