@@ -3,7 +3,6 @@
 //!
 //! It knows open rows. It refuses to know how calls live. Start at [`recover`].
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use kaphila_media::spool;
@@ -13,6 +12,7 @@ use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
 use serde_json::{Map, Value, json};
 
+use super::Status;
 use super::api::RecordingView;
 use super::event::{self, Subject};
 use crate::number::Number;
@@ -32,9 +32,10 @@ pub struct Recovered {
     pub recordings: usize,
 }
 
-/// Ends what an earlier process left open: recordings are repaired, rows closed (`server_shutdown`
-/// at the last heartbeat), holds released, `call.ended` queued, CANCEL or BYE sent to each leg. To
-/// be called before the first call is placed.
+/// Ends what an earlier process left open: CANCEL or BYE is sent to each leg, recordings are
+/// repaired, rows closed (`server_shutdown` at the last heartbeat), holds released, `call.ended`
+/// queued. To be called before the first call is placed. Should the process die meanwhile, the next
+/// start finds what is not done, and may tell a far end twice.
 ///
 /// # Errors
 /// The database; nothing is ended then that is not ended whole.
@@ -44,43 +45,40 @@ pub async fn recover(
     recordings: &Path,
     now: Millis,
 ) -> Result<Recovered, StoreError> {
-    let repaired = repair(store, recordings, now).await?;
-    let known: HashMap<String, Repaired> =
-        repaired.iter().map(|it| (it.row.call_id.clone(), it.clone())).collect();
-    let calls = store
-        .close_open_calls(now, move |call, ended| {
-            last_events(call, ended, known.get(&call.row.call_id))
-        })
-        .await?;
+    let legs = end_legs(store, sip).await?;
+    let recordings = repair(store, recordings, now).await?;
+    let calls = store.close_open_calls(now, |call, ended| vec![call_ended(call, ended)]).await?;
+    Ok(Recovered { calls: calls.len(), legs, recordings })
+}
+
+/// Before the rows are closed: a leg whose row is closed is found no more.
+async fn end_legs(store: &Store, sip: &Sip) -> Result<usize, StoreError> {
     let trunks = store.trunks().await?;
     let mut legs = 0;
-    for call in &calls {
-        if let Some(orphan) = orphan(call, &trunks).await {
-            tracing::info!(call_id = call.row.call_id, "ending an orphaned leg");
-            match sip.end_orphan(orphan).await {
-                Ok(_) => legs += 1,
-                Err(error) => tracing::warn!(%error, "an orphaned leg is left alone"),
-            }
+    for call in store.open_calls().await? {
+        let call_id = call.row.call_id.as_str();
+        let Some(orphan) = orphan(&call, &trunks) else {
+            tracing::warn!(call_id, "an orphaned leg is left alone: its trunk is gone");
+            continue;
+        };
+        tracing::info!(call_id, "ending an orphaned leg");
+        match sip.end_orphan(orphan).await {
+            Ok(_) => legs += 1,
+            Err(error) => tracing::warn!(call_id, %error, "an orphaned leg is left alone"),
         }
     }
-    Ok(Recovered { calls: calls.len(), legs, recordings: repaired.len() })
+    Ok(legs)
 }
 
-#[derive(Debug, Clone)]
-struct Repaired {
-    row: Recording,
-    finished: FinishedRecording,
-}
-
-async fn repair(store: &Store, folder: &Path, now: Millis) -> Result<Vec<Repaired>, StoreError> {
-    let mut repaired = Vec::new();
-    for (call, row) in store.unfinished_recordings().await? {
-        let path = folder.join(&row.filename);
-        let finished = finished(&path, &row, now);
-        store.recording_finished(&call, finished.clone(), Vec::new()).await?;
-        repaired.push(Repaired { row, finished });
+/// Each with its `recording.completed` in one transaction; also where the call had ended already.
+async fn repair(store: &Store, folder: &Path, now: Millis) -> Result<usize, StoreError> {
+    let unfinished = store.unfinished_recordings().await?;
+    for (call, row) in &unfinished {
+        let finished = finished(&folder.join(&row.filename), row, now);
+        let event = recording_completed(call, row, &finished);
+        store.recording_finished(&call.call, finished, vec![event]).await?;
     }
-    Ok(repaired)
+    Ok(unfinished.len())
 }
 
 /// What a repaired file holds.
@@ -100,75 +98,87 @@ fn finished(path: &Path, row: &Recording, now: Millis) -> FinishedRecording {
     }
 }
 
-/// `recording.completed`, then `call.ended`.
-fn last_events(call: &OpenCall, ended: &Ended, repaired: Option<&Repaired>) -> Vec<NewEvent> {
+fn recording_completed(call: &OpenCall, row: &Recording, finished: &FinishedRecording) -> NewEvent {
+    let recording = RecordingView {
+        recording_id: row.recording_id.clone(),
+        filename: row.filename.clone(),
+        active: false,
+    };
+    let fields = json!({
+        "filename": row.filename,
+        "recordingId": row.recording_id,
+        "recordingUrl": format!("/recordings/file/{}/download", row.filename),
+        "duration": finished.duration_ms as f64 / 1000.0,
+        "size": finished.bytes,
+        "channels": row.channels,
+        "partial": finished.partial,
+    });
+    let status = match call.row.status {
+        open if call.row.ended_at.is_none() => status_at_the_end(open),
+        ended => ended,
+    };
+    event(call, "recording.completed", (finished.at, status), Some(recording), fields)
+}
+
+/// What a call becomes that died with its process.
+fn status_at_the_end(status: Status) -> Status {
+    if status == Status::Answered { Status::Completed } else { Status::Failed }
+}
+
+fn call_ended(call: &OpenCall, ended: &Ended) -> NewEvent {
+    let fields = json!({
+        "endReason": ended.end_reason,
+        "hangupCause": ended.hangup_cause,
+        "wasAnswered": ended.answered_at.is_some(),
+        "callDuration": ended.duration_secs,
+        "duration": ended.duration_secs,
+        "sipStatus": ended.sip_status,
+        "sipReason": ended.sip_reason,
+        "sipCallId": call.leg.sip_call_id,
+        "endedBy": ended.ended_by,
+        "attempts": [],
+        "trunk": call.row.trunk,
+        "quality": Value::Null,
+    });
+    event(call, "call.ended", (ended.at, ended.status), None, fields)
+}
+
+/// The next event of a call.
+fn event(
+    call: &OpenCall,
+    name: &str,
+    (at, status): (Millis, Status),
+    recording: Option<RecordingView>,
+    fields: Value,
+) -> NewEvent {
     let row = &call.row;
     let metadata: Option<Map<String, Value>> =
         row.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let recording = repaired.map(|it| RecordingView {
-        recording_id: it.row.recording_id.clone(),
-        filename: it.row.filename.clone(),
-        active: false,
-    });
     let subject = Subject {
         call_id: &row.call_id,
         number: &row.number,
         caller_id: row.caller_id.as_deref(),
-        status: ended.status,
+        status,
         metadata: metadata.as_ref(),
         amd: None,
         gather: None,
         recording,
     };
-    let mut events = Vec::new();
-    let mut add = |name: &str, fields: Value| {
-        let sequence = call.next_sequence + i64::try_from(events.len()).unwrap_or(0);
-        let payload = event::payload(&subject, name, ended.at, sequence, fields);
-        events.push(NewEvent { sequence, event: name.to_owned(), payload });
-    };
-    if let Some(Repaired { row, finished }) = repaired {
-        add(
-            "recording.completed",
-            json!({
-                "filename": row.filename,
-                "recordingId": row.recording_id,
-                "recordingUrl": format!("/recordings/file/{}/download", row.filename),
-                "duration": finished.duration_ms as f64 / 1000.0,
-                "size": finished.bytes,
-                "channels": row.channels,
-                "partial": finished.partial,
-            }),
-        );
-    }
-    add(
-        "call.ended",
-        json!({
-            "endReason": ended.end_reason,
-            "hangupCause": ended.hangup_cause,
-            "wasAnswered": ended.answered_at.is_some(),
-            "callDuration": ended.duration_secs,
-            "duration": ended.duration_secs,
-            "sipStatus": ended.sip_status,
-            "sipReason": ended.sip_reason,
-            "sipCallId": call.leg.sip_call_id,
-            "endedBy": ended.ended_by,
-            "attempts": [],
-            "trunk": row.trunk,
-            "quality": Value::Null,
-        }),
-    );
-    events
+    let sequence = call.next_sequence;
+    let payload = event::payload(&subject, name, at, sequence, fields);
+    NewEvent { sequence, event: name.to_owned(), payload }
 }
 
 /// The leg that a call left behind, as far as its row tells.
-async fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
+fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
     if let Some(dialog) = &call.dialog {
         let dialog: DialogState = dialog.parse().ok()?;
         return Some(Orphan::Confirmed { dialog });
     }
     let remote = call.leg.remote.parse().ok()?;
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
-    let target = Target::resolve(trunk).await.ok()?;
+    // Where its INVITE went is known: no name is looked up before the server is ready.
+    let target = Target::at(trunk, &[remote]).ok()?;
     let number = Number::parse(&call.row.number).ok()?;
     let addressing = target.addressing(&number, call.row.caller_id.as_deref(), None);
     Some(Orphan::Early {

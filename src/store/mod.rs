@@ -352,12 +352,19 @@ impl Store {
         self.write(ops::CloseOpen { node: self.inner.node, now, events: Box::new(last) }).await
     }
 
-    /// Recordings of this node that were never finished, with their calls.
+    /// Recordings of this node that were never finished, with their calls, which may have ended.
     ///
     /// # Errors
     /// The database.
-    pub async fn unfinished_recordings(&self) -> Result<Vec<(CallRef, Recording)>, StoreError> {
-        read!(self, sql, pool => sql::recordings::unfinished(pool, self.inner.node))
+    pub async fn unfinished_recordings(&self) -> Result<Vec<(OpenCall, Recording)>, StoreError> {
+        let node = self.inner.node;
+        let calls = read!(self, sql, pool => sql::calls::with_unfinished_recordings(pool, node))?;
+        let recordings = read!(self, sql, pool => sql::recordings::unfinished(pool, node))?;
+        let pair = |recording: Recording| {
+            let call = calls.iter().find(|call| call.row.call_id == recording.call_id)?;
+            Some((call.clone(), recording))
+        };
+        Ok(recordings.into_iter().filter_map(pair).collect())
     }
 
     // --- Recordings ---

@@ -97,17 +97,17 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub async fn resolve(trunk: &Trunk) -> Result<Self, TargetError> {
+        let (uri, _) = dialled(trunk)?;
+        Self::at(trunk, &look_up(&uri).await?)
+    }
+
+    /// The trunk at addresses that are known, the one that is dialled first.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn at(trunk: &Trunk, addresses: &[SocketAddr]) -> Result<Self, TargetError> {
         let settings = &trunk.settings;
-        let uri = Uri::parse(&settings.uri)
-            .ok()
-            .filter(|uri| uri.scheme == Scheme::Sip)
-            .ok_or_else(|| TargetError::Uri(settings.uri.clone()))?;
-        let transport = match uri.params.value("transport") {
-            None => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-            Some(other) => return Err(TargetError::Transport(other.to_owned())),
-        };
-        let addresses = look_up(&uri).await?;
+        let (uri, transport) = dialled(trunk)?;
         let Some(remote) = addresses.first().copied() else {
             return Err(unresolved(&uri.host, "no address"));
         };
@@ -228,6 +228,19 @@ impl Targets {
 impl Known {
     fn is_fresh(&self, now: Instant, trunk: &Trunk) -> bool {
         self.updated_at == trunk.updated_at && now.duration_since(self.since) < KNOWN_FOR
+    }
+}
+
+/// The URI of a trunk and the transport that it asks for.
+fn dialled(trunk: &Trunk) -> Result<(Uri, Transport), TargetError> {
+    let text = &trunk.settings.uri;
+    let uri = Uri::parse(text).ok().filter(|uri| uri.scheme == Scheme::Sip);
+    let uri = uri.ok_or_else(|| TargetError::Uri(text.clone()))?;
+    match uri.params.value("transport") {
+        Some(other) if !other.eq_ignore_ascii_case("udp") => {
+            Err(TargetError::Transport(other.to_owned()))
+        }
+        _ => Ok((uri, Transport::Udp)),
     }
 }
 

@@ -94,7 +94,7 @@ async fn unfinished_recordings_are_found_with_their_calls() {
         let store = database.open().await;
         let unfinished = store.unfinished_recordings().await.unwrap();
         assert_eq!(unfinished.len(), 1);
-        assert_eq!(unfinished[0].0.call_id(), placed.call.call_id());
+        assert_eq!(unfinished[0].0.call.call_id(), placed.call.call_id());
         assert_eq!(unfinished[0].1.filename, "call-1.1-5.wav");
     }
 }

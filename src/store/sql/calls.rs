@@ -375,20 +375,39 @@ impl From<OpenRow> for OpenCall {
     }
 }
 
+macro_rules! open_calls {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            call_columns!(),
+            ", c.id, c.api_key, c.webhook_url, c.callee, c.dialog, c.sip_call_id, c.from_tag, \
+             c.branch, c.cseq, c.remote, c.transport, \
+             (SELECT COALESCE(MAX(o.sequence), 0) + 1 FROM outbox o WHERE o.call = c.id) \
+             AS next_sequence FROM calls c WHERE c.node = $1 AND ",
+            $rest,
+            " ORDER BY c.id"
+        )
+    };
+}
+
 /// The calls of a node that have not ended.
 pub(in crate::store) async fn open_calls<'e>(
     executor: impl sqlx::Executor<'e, Database = Db>,
     node: i64,
 ) -> Result<Vec<OpenCall>, sqlx::Error> {
-    const OPEN: &str = concat!(
-        "SELECT ",
-        call_columns!(),
-        ", c.id, c.api_key, c.webhook_url, c.callee, c.dialog, c.sip_call_id, c.from_tag, \
-         c.branch, c.cseq, c.remote, c.transport, \
-         (SELECT COALESCE(MAX(o.sequence), 0) + 1 FROM outbox o WHERE o.call = c.id) \
-         AS next_sequence FROM calls c WHERE c.node = $1 AND c.ended_at IS NULL ORDER BY c.id"
-    );
+    const OPEN: &str = open_calls!("c.ended_at IS NULL");
     let rows: Vec<OpenRow> = sqlx::query_as(OPEN).bind(node).fetch_all(executor).await?;
+    Ok(rows.into_iter().map(OpenCall::from).collect())
+}
+
+/// The calls of a node, ended or not, with a recording that is not finished.
+pub(in crate::store) async fn with_unfinished_recordings(
+    pool: &sqlx::Pool<Db>,
+    node: i64,
+) -> Result<Vec<OpenCall>, sqlx::Error> {
+    const RECORDED: &str =
+        open_calls!("c.id IN (SELECT r.call FROM recordings r WHERE r.finished_at IS NULL)");
+    let rows: Vec<OpenRow> = sqlx::query_as(RECORDED).bind(node).fetch_all(pool).await?;
     Ok(rows.into_iter().map(OpenCall::from).collect())
 }
 

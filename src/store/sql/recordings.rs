@@ -5,7 +5,7 @@ use sqlx::Pool;
 use super::{Apply, Db, Tx, outbox};
 use crate::store::Millis;
 use crate::store::ops::{FinishRecording, ForgetRecording, StartRecording};
-use crate::store::types::{CallRef, KeyId, Recording};
+use crate::store::types::{KeyId, Recording};
 
 macro_rules! recordings {
     ($rest:literal) => {
@@ -108,37 +108,12 @@ pub(in crate::store) async fn before(
     sqlx::query_as(BEFORE).bind(before).bind(limit).fetch_all(pool).await
 }
 
-#[derive(sqlx::FromRow)]
-struct UnfinishedRow {
-    id: i64,
-    api_key: KeyId,
-    webhook_url: Option<String>,
-    #[sqlx(flatten)]
-    recording: Recording,
-}
-
 /// Recordings that a node's process left unfinished.
 pub(in crate::store) async fn unfinished(
     pool: &Pool<Db>,
     node: i64,
-) -> Result<Vec<(CallRef, Recording)>, sqlx::Error> {
-    let rows: Vec<UnfinishedRow> = sqlx::query_as(
-        "SELECT c.id, c.api_key, c.webhook_url, r.recording_id, c.call_id, r.filename, \
-         r.channels, r.started_at, r.finished_at, r.bytes, r.duration_ms, r.partial \
-         FROM recordings r JOIN calls c ON c.id = r.call \
-         WHERE r.finished_at IS NULL AND c.node = $1 ORDER BY r.call",
-    )
-    .bind(node)
-    .fetch_all(pool)
-    .await?;
-    let pair = |row: UnfinishedRow| {
-        let call = CallRef {
-            id: row.id,
-            call_id: row.recording.call_id.as_str().into(),
-            key: row.api_key,
-            webhook_url: row.webhook_url.map(Into::into),
-        };
-        (call, row.recording)
-    };
-    Ok(rows.into_iter().map(pair).collect())
+) -> Result<Vec<Recording>, sqlx::Error> {
+    const UNFINISHED: &str =
+        recordings!("WHERE r.finished_at IS NULL AND c.node = $1 ORDER BY r.call");
+    sqlx::query_as(UNFINISHED).bind(node).fetch_all(pool).await
 }
