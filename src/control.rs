@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +60,14 @@ enum Answer {
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // One that stays behind is replaced by the next start.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Control {
@@ -75,7 +83,7 @@ impl Control {
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener })
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     /// Answers until `stop`.

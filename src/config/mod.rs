@@ -309,12 +309,14 @@ pub fn locate(explicit: Option<&Path>) -> Option<PathBuf> {
 }
 
 fn paths(s: &Settings) -> Result<Paths, ConfigError> {
-    let data = s.base.join(s.setting("paths.data")?.text()?);
+    // Without `./` on the way: paths are shown.
+    let based = |text: &str| s.base.join(text).components().collect::<PathBuf>();
+    let data = based(s.setting("paths.data")?.text()?);
     let resolve = |name: &str| -> Result<PathBuf, ConfigError> {
         let text = s.setting(name)?.text()?;
         Ok(match text.strip_prefix("<data>") {
             Some(rest) => data.join(rest.trim_start_matches('/')),
-            None => s.base.join(text),
+            None => based(text),
         })
     };
     let (recordings, sounds) = (resolve("paths.recordings")?, resolve("paths.sounds")?);
@@ -480,9 +482,7 @@ fn automatic(
     if matches!(&setting.raw, Raw::Text(text) if text == "auto") {
         return Ok(None);
     }
-    let expected = format!("\"auto\" or a number from {} to {}", range.start(), range.end());
-    let number = setting.integer(range).map_err(|_| setting.invalid(expected))?;
-    Ok(usize::try_from(number).ok())
+    Ok(usize::try_from(setting.integer(range)?).ok())
 }
 
 fn dscp(s: &Settings, name: &str) -> Result<u8, ConfigError> {

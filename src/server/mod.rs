@@ -44,12 +44,29 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often old rows are pruned, a batch at a time.
 const PRUNE: Duration = Duration::from_secs(5);
 
-/// How long calls that were hung up may take to be accounted for before the process ends anyway.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+/// How long others may hold up the end of the process.
+struct Patience {
+    /// Calls that were hung up, until the far end has said so too.
+    calls: Duration,
+    /// Receivers of webhooks; what is left is delivered after the next start.
+    deliveries: Duration,
+    /// Clients that read their answers.
+    answers: Duration,
+}
 
-/// How long receivers of webhooks may hold up the end; what is left is delivered after the next
-/// start.
-const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+/// After a drain.
+const ORDERLY: Patience = Patience {
+    calls: Duration::from_secs(4),
+    deliveries: Duration::from_secs(3),
+    answers: Duration::from_secs(5),
+};
+
+/// After a second SIGTERM: 5 s in all, with a second for the rest.
+const AT_ONCE: Patience = Patience {
+    calls: Duration::from_millis(2_000),
+    deliveries: Duration::from_millis(1_000),
+    answers: Duration::from_millis(500),
+};
 
 /// Descriptors besides those of calls: listeners, connections, database, files.
 const SPARE_DESCRIPTORS: u64 = 1_024;
@@ -131,7 +148,7 @@ struct Server {
     sip: Sip,
     media: Arc<Engine>,
     store: Store,
-    webhooks: webhook::Deliverer,
+    webhooks: Option<webhook::Deliverer>,
     /// Ends listeners and periodic tasks.
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -187,6 +204,7 @@ impl Server {
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trust::keep(store.clone(), sip.clone())));
+        let webhooks = Some(webhooks);
         Ok(Self { calls, sip, media, store, webhooks, stop, tasks, addresses })
     }
 
@@ -194,21 +212,21 @@ impl Server {
         signals.stop().await;
         tracing::info!(calls = self.calls.active_count(), ?drain, "draining");
         self.calls.drain();
-        tokio::select! {
-            () = self.calls.idle() => {}
-            () = tokio::time::sleep(drain) => tracing::info!("the drain's time is over"),
-            () = signals.stop() => tracing::info!("told to stop at once"),
-        }
+        let at_once = tokio::select! {
+            () = self.calls.idle() => false,
+            () = tokio::time::sleep(drain) => false,
+            () = signals.stop() => true,
+        };
         self.calls.hang_up_all();
-        if tokio::time::timeout(LAST_WORDS, self.calls.finished()).await.is_err() {
-            tracing::warn!(
-                calls = self.calls.active_count(),
-                "some calls are left for the next start"
-            );
+        let has_ended = !at_once
+            && tokio::select! {
+                () = self.end(ORDERLY) => true,
+                () = signals.stop() => false,
+            };
+        if !has_ended {
+            tracing::info!("told to stop at once");
+            self.end(AT_ONCE).await;
         }
-        self.webhooks.shutdown(LAST_DELIVERIES).await;
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
         self.sip.shutdown().await;
         let Self { calls, media, store, .. } = self;
         drop(calls);
@@ -218,6 +236,23 @@ impl Server {
         }
         store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+impl Server {
+    /// Waits for calls, webhooks and clients, each in its turn; what has ended already takes no
+    /// time.
+    async fn end(&mut self, patience: Patience) {
+        if tokio::time::timeout(patience.calls, self.calls.finished()).await.is_err() {
+            tracing::warn!(calls = self.calls.active_count(), "some far ends do not answer");
+        }
+        if let Some(webhooks) = self.webhooks.take() {
+            webhooks.shutdown(patience.deliveries).await;
+        }
+        self.stop.cancel();
+        let tasks = async { while self.tasks.join_next().await.is_some() {} };
+        // Whoever is slower is cut off.
+        let _ = tokio::time::timeout(patience.answers, tasks).await;
     }
 }
 
