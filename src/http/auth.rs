@@ -67,23 +67,35 @@ impl FromRequest<App> for Counted {
         let (parts, body) = request.into_parts();
         let auth = authenticate(&parts.headers, app).await?;
         let bytes = read(body, app.max_body).await?;
-        let decision = app.store.count_request(&auth, Millis::wall_clock()).await?;
-        let decision = decision.ok_or_else(|| ApiError::unauthorized("Invalid API key"))?;
-        if let Some(slot) = parts.extensions.get::<RateSlot>() {
-            // Set once a request; a second time would say the same.
-            let _ = slot.set(decision);
-        }
-        if !decision.allowed {
-            let wait = u32::try_from(decision.reset_secs).unwrap_or(1).max(1);
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            return Err(
-                ApiError::new(status, "RATE_LIMIT", "Rate limit exceeded").retry_after(wait)
-            );
+        match app.store.count_request(&auth, Millis::wall_clock()).await {
+            Ok(None) => return Err(ApiError::unauthorized("Invalid API key")),
+            Ok(Some(decision)) => within(decision, &parts)?,
+            // A live call needs no database to be hung up: better not counted than refused.
+            Err(error) if error.is_unavailable() && !places_a_call(&parts) => {}
+            Err(error) => return Err(error.into()),
         }
         let body = Fields::parse(&bytes)?;
         let idempotency = idempotency::token(&parts.headers, parts.uri.path(), &bytes)?;
         Ok(Self { auth, body, idempotency })
     }
+}
+
+/// 429 beyond the limit; the response's headers tell where the key stands.
+fn within(decision: RateDecision, parts: &Parts) -> Result<(), ApiError> {
+    if let Some(slot) = parts.extensions.get::<RateSlot>() {
+        // Set once a request; a second time would say the same.
+        let _ = slot.set(decision);
+    }
+    if decision.allowed {
+        return Ok(());
+    }
+    let wait = u32::try_from(decision.reset_secs).unwrap_or(1).max(1);
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Err(ApiError::new(status, "RATE_LIMIT", "Rate limit exceeded").retry_after(wait))
+}
+
+fn places_a_call(parts: &Parts) -> bool {
+    matches!(parts.uri.path(), "/makecall" | "/batchcall")
 }
 
 async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Authenticated, ApiError> {
