@@ -482,7 +482,9 @@ fn automatic(
     if matches!(&setting.raw, Raw::Text(text) if text == "auto") {
         return Ok(None);
     }
-    Ok(usize::try_from(setting.integer(range)?).ok())
+    let expected = format!("\"auto\" or a number from {} to {}", range.start(), range.end());
+    let number = setting.integer(range).map_err(|_| setting.invalid(expected))?;
+    Ok(usize::try_from(number).ok())
 }
 
 fn dscp(s: &Settings, name: &str) -> Result<u8, ConfigError> {

@@ -64,6 +64,11 @@ impl Receiver {
         self.seen.lock().unwrap().clone()
     }
 
+    /// What came after the first `n`.
+    pub(crate) fn seen_after(&self, n: usize) -> Vec<Seen> {
+        self.seen.lock().unwrap()[n..].to_vec()
+    }
+
     /// Waits until `n` requests have come; what they were.
     pub(crate) async fn expect(&self, n: usize) -> Vec<Seen> {
         for _ in 0..1_000 {

@@ -21,6 +21,10 @@ pub(crate) struct Carrier {
 pub(crate) struct Message(String);
 
 impl Message {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The first word: the method, or `SIP/2.0`.
     pub(crate) fn method(&self) -> &str {
         self.0.split(' ').next().unwrap()
@@ -55,6 +59,12 @@ impl Message {
         };
         let port = line("m=audio ").split(' ').next().unwrap().parse().unwrap();
         SocketAddr::new(line("c=IN IP4 ").trim().parse().unwrap(), port)
+    }
+}
+
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

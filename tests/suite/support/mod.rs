@@ -2,4 +2,8 @@
 
 pub(crate) mod api;
 pub(crate) mod carrier;
+pub(crate) mod exchange;
+pub(crate) mod hooks;
+pub(crate) mod http;
+pub(crate) mod program;
 pub(crate) mod server;
