@@ -89,8 +89,13 @@ impl Endpoint {
     ) -> Option<R> {
         let entry = self.legs.get_mut(&id)?;
         let mut effects = Vec::new();
-        let mut cx =
-            Context { now, timers: &self.config.timers, rng: &mut self.rng, out: &mut effects };
+        let mut cx = Context {
+            now,
+            timers: &self.config.timers,
+            hold_ack: self.config.hold_ack,
+            rng: &mut self.rng,
+            out: &mut effects,
+        };
         let result = input(&mut entry.leg, &mut cx);
         self.carry_out(now, id, effects);
         self.settle_leg(now, id);
@@ -104,8 +109,13 @@ impl Endpoint {
         make: impl FnOnce(&mut Context<'_>) -> Option<Leg>,
     ) -> Option<LegId> {
         let mut effects = Vec::new();
-        let mut cx =
-            Context { now, timers: &self.config.timers, rng: &mut self.rng, out: &mut effects };
+        let mut cx = Context {
+            now,
+            timers: &self.config.timers,
+            hold_ack: self.config.hold_ack,
+            rng: &mut self.rng,
+            out: &mut effects,
+        };
         let leg = make(&mut cx)?;
         let id = LegId(self.next_id);
         self.next_id += 1;

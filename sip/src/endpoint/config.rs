@@ -18,6 +18,10 @@ pub struct EndpointConfig {
     pub user_agent: String,
     /// T1, T2, T4.
     pub timers: TimerConfig,
+    /// How long the ACK of an answer waits for [`Endpoint::acknowledge`](super::Endpoint::acknowledge)
+    /// at most: until the owner has noted the dialog, so that no answered call is left alone should
+    /// the process die. Shorter than T1, or the far end repeats its answer; 0: it goes at once.
+    pub hold_ack: Duration,
     /// Where branches, tags and Retry-After come from: secret outside of tests.
     pub seed: u64,
     /// Whether calls from trusted addresses are taken ([`Event::Incoming`]); otherwise 403.
@@ -31,6 +35,7 @@ impl Default for EndpointConfig {
         Self {
             user_agent: concat!("Kaphila/", env!("CARGO_PKG_VERSION")).to_owned(),
             timers: TimerConfig::default(),
+            hold_ack: Duration::ZERO,
             seed: 0,
             accept_calls: true,
             max_legs: crate::limits::MAX_LEGS,

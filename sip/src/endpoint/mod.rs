@@ -149,6 +149,12 @@ impl Endpoint {
         self.command(now, leg, |leg, cx| leg.hang_up(cx, reason));
     }
 
+    /// Sends the ACK of the answer where it is held
+    /// ([`EndpointConfig::hold_ack`]); nothing otherwise.
+    pub fn acknowledge(&mut self, now: Instant, leg: LegId) {
+        self.command(now, leg, |leg, cx| leg.acknowledge(cx));
+    }
+
     /// Callee: 180, or 183 with a body.
     pub fn ring(&mut self, now: Instant, leg: LegId, body: Option<Body>) {
         self.command(now, leg, |leg, cx| leg.ring(cx, body));

@@ -76,7 +76,7 @@ impl Calling {
             dialog.continue_from(early);
         }
         self.early.clear();
-        common.ack_success(cx, &dialog);
+        common.ack_answer(cx, &dialog);
         let state = DialogState {
             dialog: dialog.clone(),
             remote: common.link.remote,

@@ -2,6 +2,7 @@
 #![warn(clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::effect::{Context, Effect, Link, Purpose};
 use crate::dialog::Dialog;
@@ -19,6 +20,9 @@ pub(crate) struct Common {
     pub(super) invite: OurInvite,
     /// The ACKs of 2xx that were sent, to be sent again (RFC 3261 §13.2.2.4).
     acks: Vec<Ack>,
+    /// The ACK of the answer, while it waits for the owner to have noted it; at the latest until
+    /// then.
+    held: Option<(Ack, Instant)>,
     /// [`LegEvent::Closed`] was told.
     pub(crate) is_closed: bool,
 }
@@ -51,6 +55,7 @@ impl Common {
             peers: Vec::new(),
             invite,
             acks: Vec::new(),
+            held: None,
             is_closed: false,
         }
     }
@@ -61,27 +66,63 @@ impl Common {
 
     /// Sends the ACK of a 2xx to our INVITE and keeps it for repetitions of that 2xx.
     pub(super) fn ack_success(&mut self, cx: &mut Context<'_>, dialog: &Dialog) {
-        let cseq = dialog.local_cseq();
-        let mut request = dialog.ack(cseq);
-        self.link.stamp_new(&mut request, cx);
-        let remote = self.link.resolve(dialog.next_hop());
-        cx.out.push(Effect::Send { request: request.clone(), remote });
-        if self.acks.len() < MAX_ACKS {
-            let remote_tag = dialog.remote_tag().to_owned();
-            self.acks.push(Ack { cseq, remote_tag, request, remote });
+        let ack = self.make_ack(cx, dialog);
+        ack.send(cx);
+        self.keep(ack);
+    }
+
+    /// The ACK of the answer, which may wait for its owner.
+    pub(super) fn ack_answer(&mut self, cx: &mut Context<'_>, dialog: &Dialog) {
+        if cx.hold_ack.is_zero() {
+            return self.ack_success(cx, dialog);
+        }
+        let ack = self.make_ack(cx, dialog);
+        self.held = Some((ack, cx.now + cx.hold_ack));
+    }
+
+    /// When a held ACK goes by itself.
+    pub(super) fn ack_due(&self) -> Option<Instant> {
+        self.held.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Sends the ACK that is held, if there is one.
+    pub(super) fn release_ack(&mut self, cx: &mut Context<'_>) {
+        if let Some((ack, _)) = self.held.take() {
+            ack.send(cx);
+            self.keep(ack);
         }
     }
 
     /// A repeated 2xx gets the same ACK; false if this 2xx is a new one.
-    pub(super) fn repeat_ack(&self, cx: &mut Context<'_>, response: &Response) -> bool {
+    pub(super) fn repeat_ack(&mut self, cx: &mut Context<'_>, response: &Response) -> bool {
         let Ok(cseq) = response.cseq() else { return false };
         let to = response.to().ok();
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
-        let ack = self.acks.iter().find(|ack| ack.cseq == cseq.seq && ack.remote_tag == tag);
-        if let Some(Ack { request, remote, .. }) = ack {
-            cx.out.push(Effect::Send { request: request.clone(), remote: *remote });
+        let answers = |ack: &Ack| ack.cseq == cseq.seq && ack.remote_tag == tag;
+        if self.held.as_ref().is_some_and(|(ack, _)| answers(ack)) {
+            // The far end has waited long enough.
+            self.release_ack(cx);
+            return true;
+        }
+        let ack = self.acks.iter().find(|ack| answers(ack));
+        if let Some(ack) = ack {
+            ack.send(cx);
         }
         ack.is_some()
+    }
+
+    fn make_ack(&self, cx: &mut Context<'_>, dialog: &Dialog) -> Ack {
+        let cseq = dialog.local_cseq();
+        let mut request = dialog.ack(cseq);
+        self.link.stamp_new(&mut request, cx);
+        let remote = self.link.resolve(dialog.next_hop());
+        Ack { cseq, remote_tag: dialog.remote_tag().to_owned(), request, remote }
+    }
+
+    fn keep(&mut self, ack: Ack) {
+        if self.acks.len() < MAX_ACKS {
+            self.acks.push(ack);
+        }
     }
 
     /// ACK and BYE for a dialog that nobody wants.
@@ -97,5 +138,11 @@ impl Common {
     pub(super) fn ack_failure(&self, cx: &mut Context<'_>, invite: &Request, response: &Response) {
         let request = crate::transaction::ack_for_failure(invite, response);
         cx.out.push(Effect::Send { request, remote: self.link.remote });
+    }
+}
+
+impl Ack {
+    fn send(&self, cx: &mut Context<'_>) {
+        cx.out.push(Effect::Send { request: self.request.clone(), remote: self.remote });
     }
 }

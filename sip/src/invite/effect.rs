@@ -48,6 +48,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) timers: &'a TimerConfig,
+    /// [`EndpointConfig::hold_ack`](crate::endpoint::EndpointConfig::hold_ack).
+    pub(crate) hold_ack: Duration,
     pub(crate) rng: &'a mut StdRng,
     pub(crate) out: &'a mut Vec<Effect>,
 }

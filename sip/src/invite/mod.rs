@@ -199,17 +199,21 @@ impl Leg {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
+        let state = match &self.state {
             State::Calling(_) | State::Ringing(_) | State::Refused => None,
             State::Abandoned(state) => Some(state.until),
             State::Answered(state) => state.poll_timeout(),
             State::Leaving(_) => None, // timer F of the BYE
             State::Over(state) => Some(state.until),
-        }
+        };
+        state.into_iter().chain(self.common.ack_due()).min()
     }
 
     /// The leg's time has come.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) -> Handled {
+        if self.common.ack_due().is_some_and(|due| due <= cx.now) {
+            self.common.release_ack(cx);
+        }
         self.step(cx, |state, cx, common| match state {
             State::Abandoned(state) if state.until <= cx.now => (state.expire(cx), Ok(())),
             State::Answered(state) => (state.handle_timeout(cx, common), Ok(())),
@@ -299,6 +303,7 @@ impl Leg {
         key: ServerKey,
         request: &Request,
     ) -> Handled {
+        self.common.release_ack(cx); // before whatever comes of it
         self.step(cx, |state, cx, common| match state {
             State::Calling(state) => state.request(cx, common, key, request),
             State::Ringing(state) => state.request(cx, common, key, request),
@@ -342,8 +347,15 @@ impl Leg {
         })
     }
 
+    /// The owner has noted the answer: its ACK may go. Nothing happens where none is held.
+    pub(crate) fn acknowledge(&mut self, cx: &mut Context<'_>) -> Handled {
+        self.common.release_ack(cx);
+        Ok(())
+    }
+
     /// Ends the leg as its state asks.
     pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>, reason: Option<HeaderValue>) -> Handled {
+        self.common.release_ack(cx);
         self.step(cx, |state, cx, common| match state {
             State::Calling(state) => (state.hang_up(cx, common, reason), Ok(())),
             State::Ringing(state) => (state.reject(cx, 603), Ok(())),
@@ -393,6 +405,7 @@ impl Leg {
 
     /// Sends INFO.
     pub(crate) fn info(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
+        self.common.release_ack(cx);
         self.step(cx, |state, cx, common| match state {
             State::Answered(mut state) => {
                 state.info(cx, common, body);

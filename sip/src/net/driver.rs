@@ -33,6 +33,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<LegId, InviteError>>,
     },
     HangUp(LegId, Option<HeaderValue>),
+    Acknowledge(LegId),
     Ring(LegId, Option<Body>),
     Accept(LegId, Body),
     Reject(LegId, u16),
@@ -206,6 +207,7 @@ impl Driver {
                 }
             }
             Command::HangUp(leg, reason) => endpoint.hang_up(now, leg, reason),
+            Command::Acknowledge(leg) => endpoint.acknowledge(now, leg),
             Command::Ring(leg, body) => endpoint.ring(now, leg, body),
             Command::Accept(leg, body) => endpoint.accept(now, leg, body),
             Command::Reject(leg, status) => endpoint.reject(now, leg, status),

@@ -132,6 +132,14 @@ impl Sip {
         self.command(Command::HangUp(leg, reason)).await
     }
 
+    /// See [`Endpoint::acknowledge`](crate::endpoint::Endpoint::acknowledge).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn acknowledge(&self, leg: LegId) -> Result<(), Gone> {
+        self.command(Command::Acknowledge(leg)).await
+    }
+
     /// See [`Endpoint::ring`](crate::endpoint::Endpoint::ring).
     ///
     /// # Errors

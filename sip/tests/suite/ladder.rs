@@ -42,9 +42,13 @@ pub(crate) struct Ladder {
 pub(crate) struct Message(pub(crate) String);
 
 impl Ladder {
-    #[allow(clippy::disallowed_methods, reason = "where the virtual clock starts")]
     pub(crate) fn new() -> Self {
-        let config = EndpointConfig { seed: 7, ..EndpointConfig::default() };
+        Self::with(EndpointConfig::default())
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "where the virtual clock starts")]
+    pub(crate) fn with(config: EndpointConfig) -> Self {
+        let config = EndpointConfig { seed: 7, ..config };
         let mut endpoint = Endpoint::new(config);
         let us = address(US);
         endpoint.add_local(LocalId(0), Transport::Udp, us, Advertised::Fixed(us));

@@ -12,6 +12,7 @@ mod a_call_that_comes_in_rings_and_is_accepted_or_refused;
 mod a_client_of_rfc_2543_is_served;
 mod a_new_invite_lets_a_hang_up_go_that_waits_for_the_ack;
 mod a_response_to_another_request_is_not_the_calls;
+mod an_ack_waits_until_its_owner_has_noted_the_answer;
 mod an_answered_call_is_acked_and_ended_by_either_side;
 mod an_invite_that_cannot_be_sent_is_refused_by_name;
 mod bounds_hold;
