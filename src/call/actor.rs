@@ -180,7 +180,12 @@ impl Actor {
                     self.replies.push_back((id, reply));
                     self.take(Input::Command(id, command)).await;
                 }
-                Wake::Written((batch, result)) => self.written(batch, result),
+                Wake::Written((batch, result)) => {
+                    if result.is_ok() && batch.is_answer() {
+                        self.acknowledge().await;
+                    }
+                    self.written(batch, result);
+                }
             }
         }
     }
@@ -251,6 +256,13 @@ impl Actor {
         }
         if self.writing.is_none() {
             self.write_next();
+        }
+    }
+
+    /// The answer is noted, so that a crash could not forget the dialog: its ACK may go.
+    async fn acknowledge(&mut self) {
+        for leg in &self.legs {
+            note_gone(self.inner.services.sip.acknowledge(leg.id).await);
         }
     }
 

@@ -106,6 +106,11 @@ impl Batch {
         }
     }
 
+    /// Whether it notes the call's answer.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.change, Some(Change::Answered(_)))
+    }
+
     /// What is in it, for logs.
     pub(super) fn name(&self) -> &'static str {
         match self.change {

@@ -68,6 +68,9 @@ const AT_ONCE: Patience = Patience {
     answers: Duration::from_millis(500),
 };
 
+/// How long an ACK waits for its answer's row at most: a far end repeats its 200 after T1 (500 ms).
+const HOLD_ACK: Duration = Duration::from_millis(400);
+
 /// Descriptors besides those of calls: listeners, connections, database, files.
 const SPARE_DESCRIPTORS: u64 = 1_024;
 
@@ -360,6 +363,7 @@ fn sip_config(config: &Config) -> SipConfig {
             user_agent: config.sip.user_agent.clone(),
             timers: TimerConfig { t1: config.sip.timer_t1, ..TimerConfig::default() },
             seed: rand::random(),
+            hold_ack: HOLD_ACK,
             // Calls from trunks are not built yet.
             accept_calls: false,
             ..EndpointConfig::default()
