@@ -20,19 +20,18 @@
 //! ```
 #![warn(clippy::indexing_slicing)]
 
+mod framer;
 mod params;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
+pub use framer::{FRAME, Framer};
 pub use params::{Mode, ParamError, Params};
 pub use verdict::{Cause, Figures, Status, Verdict};
 
 /// Samples in a millisecond: everything here is at 8 kHz.
 const SAMPLES_PER_MS: u64 = 8;
-
-/// The frames in which a recording is looked at: 20 ms, as packets bring it.
-const FRAME_SAMPLES: usize = 160;
 
 /// How long after a HUMAN verdict a greeting that goes on still corrects it.
 const REVISION_WINDOW: Duration = Duration::from_secs(10);
@@ -41,7 +40,7 @@ const REVISION_WINDOW: Duration = Duration::from_secs(10);
 /// and the revision if there is one. `start` is any instant.
 pub fn analyse(start: Instant, params: Params, samples: &[i16]) -> Vec<Verdict> {
     let mut detector = Detector::new(start, params);
-    let frames = samples.chunks(FRAME_SAMPLES);
+    let frames = samples.chunks(FRAME);
     let mut verdicts: Vec<_> = frames.filter_map(|f| detector.handle_frame(f)).collect();
     let end = start + Duration::from_millis(samples.len() as u64 / SAMPLES_PER_MS);
     verdicts.extend(detector.handle_hangup(end));

@@ -70,6 +70,8 @@ pub enum Placed {
 struct Stream {
     ssrc: u32,
     timestamps: TimestampExtension,
+    /// A timestamp at which a packet begins.
+    begins: i64,
     /// The next timestamp that is read.
     read: i64,
     transit: LeastTransit,
@@ -196,6 +198,13 @@ impl Jitter {
         heard
     }
 
+    /// Samples from the end of what was read to where the sender's next frame of `frame` samples
+    /// begins, less than `frame`; 0 where nothing has come.
+    pub fn until_next(&self, frame: usize) -> usize {
+        let until = |s: Stream| (s.begins - s.read).rem_euclid(frame.max(1) as i64) as usize;
+        self.stream.map_or(0, until)
+    }
+
     /// A new timeline. What the old one left unread is dropped.
     fn begin(&mut self, now: i64, ssrc: u32, sequence: u16, timestamp: u32) -> Stream {
         self.store.clear();
@@ -205,6 +214,7 @@ impl Jitter {
         Stream {
             ssrc,
             timestamps,
+            begins: at,
             read: self.clock - transit.least(),
             transit,
             last_sequence: sequence.wrapping_sub(1),
@@ -254,6 +264,9 @@ impl Jitter {
             stream.end = end;
         }
         stream.timestamps.remember(at);
+        if (at - stream.begins) % (end - at).max(1) != 0 {
+            stream.begins = at; // it began to talk again at a moment of its own
+        }
         let passed = (stream.read - at).max(0);
         let audio = audio.get(passed as usize..(end - at) as usize).unwrap_or(&[]);
         self.store.write(at + passed, audio);

@@ -92,7 +92,7 @@ enum Amd {
     /// Waits for the answer.
     Waiting(amd::Params),
     /// Listens from this clock position on.
-    Listening { detector: Box<amd::Detector>, from: i64, told: bool },
+    Listening { detector: Box<amd::Detector>, framer: Box<amd::Framer>, from: i64, told: bool },
 }
 
 /// How far a call has come.
@@ -334,7 +334,7 @@ impl Session {
         if let Amd::Waiting(params) = self.amd {
             let detector = Box::new(amd::Detector::new(now, params));
             let from = self.clock.position(now);
-            self.amd = Amd::Listening { detector, from, told: false };
+            self.amd = Amd::Listening { detector, framer: Box::default(), from, told: false };
         }
     }
 
@@ -403,10 +403,14 @@ impl Session {
         let ours = ours.get_mut(..len).unwrap_or_default();
         self.heard_any |= self.inbound.jitter.read(at, theirs);
         self.voice.read(at, ours);
-        if let Amd::Listening { detector, from, told } = &mut self.amd {
+        if let Amd::Listening { detector, framer, from, told } = &mut self.amd {
             // A detector that has heard nothing at all must find that out by itself.
-            if at >= *from && self.heard_any {
-                tell(detector.handle_frame(theirs), told, &mut self.events);
+            let before = (*from - at).max(0) as usize;
+            if let Some(audio) = theirs.get(before..).filter(|_| self.heard_any) {
+                let ahead = self.inbound.jitter.until_next(amd::FRAME);
+                framer.push(audio, ahead, |frame| {
+                    tell(detector.handle_frame(frame), told, &mut self.events);
+                });
             }
         }
         if let Some(recording) = &mut self.recording {

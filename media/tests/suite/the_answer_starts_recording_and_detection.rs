@@ -11,6 +11,17 @@ use crate::session_support::{End, address, agreed, rtp, sine};
 
 /// A call whose far end sends what `loud` says, frame by frame; answered at `answer` ms.
 fn call(answer: i64, end_at: i64, sends: impl Fn(i64) -> bool, loud: impl Fn(i64) -> bool) -> End {
+    call_off_beat(0, answer, end_at, sends, loud)
+}
+
+/// The same with packets that come `after` ms after our own slots.
+fn call_off_beat(
+    after: i64,
+    answer: i64,
+    end_at: i64,
+    sends: impl Fn(i64) -> bool,
+    loud: impl Fn(i64) -> bool,
+) -> End {
     let start = Instant::now();
     let at = |ms: i64| start + Duration::from_millis(ms as u64);
     let peer = address("192.0.2.9:5000");
@@ -25,13 +36,18 @@ fn call(answer: i64, end_at: i64, sends: impl Fn(i64) -> bool, loud: impl Fn(i64
         if ms == answer {
             end.command(at(ms), Command::Answered);
         }
+        if after > 0 {
+            end.tick(at(ms));
+        }
         if sends(ms) {
             let payload = if loud(ms) { payload } else { [0xff; 160] };
             let frame = ms / 20;
             let packet = rtp(0, frame as u16, (frame * 160) as u32, 7, &payload);
-            end.handle(at(ms), Channel::Rtp, peer, &packet);
+            end.handle(at(ms + after), Channel::Rtp, peer, &packet);
         }
-        end.tick(at(ms));
+        if after == 0 {
+            end.tick(at(ms));
+        }
     }
     end.command(at(end_at), Command::Close);
     end.tick(at(end_at));
@@ -60,6 +76,20 @@ fn thirty_seconds_of_ringback_count_neither_as_words_nor_as_time_and_are_not_rec
     assert_eq!(end.recorded.len(), 5 * 8000);
     let loud: usize = end.recorded.iter().filter(|s| s.abs() > 4000).count();
     assert!((2000..3000).contains(&loud), "500 ms of voice: {loud}");
+}
+
+/// `reference.md` §3 is exact to the frame, wherever our clock stands in the sender's frames: 80 ms
+/// are no word, and 1480 ms no greeting.
+#[test]
+fn the_senders_frames_count_not_our_slots() {
+    for after in 0..20 {
+        let click = call_off_beat(after, 0, 4_000, |_| true, |ms| (200..280).contains(&ms));
+        let seen = verdict(&click);
+        assert_eq!((seen.cause, seen.decided_ms), (Cause::InitialSilence, 2_780), "{after}");
+        let greeting = call_off_beat(after, 0, 4_000, |_| true, |ms| (200..1_680).contains(&ms));
+        let seen = verdict(&greeting);
+        assert_eq!((seen.cause, seen.decided_ms), (Cause::Human, 2_480), "{after}");
+    }
 }
 
 #[test]
