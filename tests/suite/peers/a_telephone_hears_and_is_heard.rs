@@ -1,6 +1,6 @@
 //! A real telephone, baresip, in a real call: both ends hear each other as they were.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -44,30 +44,25 @@ fn assert_tone(samples: &[i16], (hertz, amplitude): (f64, f64), whose: &str) {
     assert!(level.abs() < 1.0, "{whose}: {level} dB off");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_other_and_the_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    let voice = folder.path().join("voice.wav");
-    tone::write(&voice, VOICE.0, VOICE.1, 60);
-    let Some(mut telephone) = Baresip::start(&format!("00{NUMBER}"), &voice).await else { return };
+/// A server and a telephone that says [`VOICE`], in a call; `None` where there is no telephone.
+async fn connect(codec: &str) -> Option<(Node, Baresip, String)> {
+    let telephone = Baresip::start(&format!("00{NUMBER}"), codec, VOICE).await?;
     let node = Node::start(&[telephone.address]).await;
     tone::write(&node.sounds().join("prompt.wav"), PROMPT.0, PROMPT.1, PROMPT_SECONDS);
-
     let call = node.place(NUMBER).await;
     node.event(&call, "call.answered").await;
+    telephone.says("Call established").await;
+    Some((node, telephone, call))
+}
+
+async fn hears_and_is_heard(codec: &str) {
+    let Some((node, telephone, call)) = connect(codec).await else { return };
     node.command("/play", json!({ "callId": call, "file": "prompt" })).await;
     let played = node.event(&call, "playback.finished").await;
     assert_eq!((&played["completed"], &played["durationMs"]), (&true.into(), &3_000.into()));
-    telephone.press("1590*#").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     node.command("/hangup", json!({ "callId": call })).await;
     let end = node.event(&call, "call.ended").await;
-    assert_eq!(end["status"], "completed");
-
-    let events = node.events(&call);
-    let presses = events.iter().filter(|event| event["event"] == "dtmf.received");
-    let digits: String = presses.map(|event| event["digit"].as_str().unwrap()).collect();
-    assert_eq!(digits, "1590*#");
+    assert_eq!((&end["status"], &end["quality"]["codec"]), (&"completed".into(), &codec.into()));
 
     let recording = node.get(&format!("/recordings/{call}/download")).await;
     let recording = tone::read(&recording);
@@ -77,5 +72,54 @@ async fn each_other_and_the_keys() {
     let seconds = recording.len() as f64 / f64::from(RATE);
     let call_lasted = end["callDuration"].as_f64().unwrap();
     assert!((0.0..1.5).contains(&(seconds - call_lasted)), "{seconds} s of {call_lasted} s");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_mu_law() {
+    hears_and_is_heard("PCMU").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_law() {
+    hears_and_is_heard("PCMA").await;
+}
+
+/// Both type while the other talks; each key arrives once.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_arrive_once_each_both_ways() {
+    let Some((node, mut telephone, call)) = connect("PCMU").await else { return };
+    node.command("/play", json!({ "callId": call, "file": "prompt" })).await;
+    node.command("/dtmf", json!({ "callId": call, "digits": "2468*0#" })).await;
+    telephone.press("1590*#").await;
+    node.event(&call, "dtmf.sent").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(telephone.digits_heard(), "2468*0#");
+    node.command("/hangup", json!({ "callId": call })).await;
+    node.event(&call, "call.ended").await;
+    let events = node.events(&call);
+    let presses = events.iter().filter(|event| event["event"] == "dtmf.received");
+    let digits: String = presses.map(|event| event["digit"].as_str().unwrap()).collect();
+    assert_eq!(digits, "1590*#");
+    node.stop().await;
+}
+
+/// The telephone holds us while a prompt plays: it pauses, and goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_waits_while_the_telephone_holds_us() {
+    let Some((node, mut telephone, call)) = connect("PCMU").await else { return };
+    node.command("/play", json!({ "callId": call, "file": "prompt" })).await;
+    let begun = Instant::now();
+    telephone.press("x").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    telephone.press("X").await;
+    let played = node.event(&call, "playback.finished").await;
+    assert_eq!((&played["completed"], &played["durationMs"]), (&true.into(), &3_000.into()));
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(4_500), "a prompt of 3 s held for 1.8 s took {took:?}");
+    telephone.press("b").await;
+    let end = node.event(&call, "call.ended").await;
+    let told = (&end["status"], &end["endReason"], &end["endedBy"]);
+    assert_eq!(told, (&"completed".into(), &"normal_hangup".into(), &"callee".into()));
     node.stop().await;
 }

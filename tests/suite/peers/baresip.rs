@@ -1,8 +1,8 @@
 //! baresip as a telephone: picks up by itself, speaks a WAV, keeps what it hears, types on request.
 
 use std::fs::File;
-use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, is_installed, own_address, tail};
+use super::{PATIENCE, is_installed, own_address, sip_at, tail, tone};
 
 const MODULES: &str = "/usr/lib/baresip/modules";
 
@@ -20,21 +20,30 @@ const MODULES: &str = "/usr/lib/baresip/modules";
 pub(super) struct Baresip {
     process: Child,
     folder: TempDir,
-    pub(super) address: SocketAddrV4,
+    pub(super) address: SocketAddr,
     keys: TcpStream,
 }
 
 impl Baresip {
-    /// A telephone of this number that says `voice`; `None` where there is no baresip.
-    pub(super) async fn start(number: &str, voice: &Path) -> Option<Self> {
+    /// A telephone of this number that speaks `codec` and says a tone of `hertz`; `None` where there is
+    /// no baresip.
+    pub(super) async fn start(
+        number: &str,
+        codec: &str,
+        (hertz, amplitude): (f64, f64),
+    ) -> Option<Self> {
         if !is_installed("baresip") {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
+        let voice = folder.path().join("voice.wav");
+        tone::write(&voice, hertz, amplitude, 60);
         let ip = own_address();
-        let address = SocketAddrV4::new(ip, 5060);
+        let address = sip_at(ip);
         let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text);
-        write("accounts", format!("<sip:{number}@{ip}>;regint=0;answermode=auto\n")).unwrap();
+        let account =
+            format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs={codec}/8000/1\n");
+        write("accounts", account).unwrap();
         write("contacts", String::new()).unwrap();
         // A player of sound must be named: the bridge to nowhere is one.
         let config = format!(
@@ -74,13 +83,24 @@ impl Baresip {
         Some(telephone)
     }
 
-    /// Presses keys, one after the other.
+    /// Presses keys, one after the other: digits are sent to the far end; `x` holds, `X` resumes,
+    /// `b` hangs up.
     pub(super) async fn press(&mut self, digits: &str) {
         for digit in digits.bytes() {
             self.keys.write_all(&[digit]).await.unwrap();
             // A person's finger; baresip queues no more than it can send.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
+    }
+
+    /// The digits that it was sent, in order: each counts where it begins.
+    pub(super) fn digits_heard(&self) -> String {
+        let log = tail(&self.folder.path().join("log"));
+        let begins = log.lines().filter(|line| line.contains("received event: '"));
+        begins
+            .filter(|line| line.contains("(end=0)"))
+            .filter_map(|line| line.split('\'').nth(1))
+            .collect()
     }
 
     /// Waits for a word in its log.

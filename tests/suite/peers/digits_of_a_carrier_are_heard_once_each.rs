@@ -1,27 +1,20 @@
 //! Key presses as a telephone once sent them, played by SIPp from the captures that come with it.
 
-use std::path::Path;
-
+use super::capture;
 use super::ladder::{Ladder, Sdp};
 use super::node::Node;
 use super::sipp::Sipp;
 
-/// Debian's captures: RFC 4733 events of payload type 101, each with three end packets.
-const CAPTURES: &str = "/usr/share/sip-tester";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_captures_of_every_key() {
-    if !Path::new(CAPTURES).join("dtmf_2833_0.pcap").exists() {
-        return println!("skipped: no captures of digits in {CAPTURES}");
+    if !capture::can_be_played() {
+        return;
     }
-    if !rustix::process::geteuid().is_root() {
-        return println!("skipped: SIPp plays captures through a raw socket, as root only");
+    let mut ladder = Ladder::invited().accept(Sdp::at(0)).pause(100);
+    for key in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "star", "0", "pound"] {
+        let Some(file) = capture::of_key(key) else { return };
+        ladder = ladder.play(&file).pause(350);
     }
-    let keys = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "star", "0", "pound"];
-    let ladder =
-        keys.iter().fold(Ladder::invited().accept(Sdp::at(0)).pause(100), |ladder, key| {
-            ladder.play(&format!("{CAPTURES}/dtmf_2833_{key}.pcap")).pause(350)
-        });
     let Some(carrier) = Sipp::carrier(&ladder.bye(), 1).await else { return };
     let node = Node::start(&[carrier.address]).await;
     let call = node.place("14155550100").await;

@@ -4,6 +4,7 @@
 //! reads as its ladder. SIPp sends, receives, checks and retransmits.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// A carrier's side of one call.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl Sdp {
         let Self { port, codecs, direction, version } = self;
         let port = if port == 0 { "[media_port]".to_owned() } else { port.to_string() };
         format!(
-            "v=0\no=far 7 {version} IN IP4 [local_ip]\ns=-\nc=IN IP4 [local_ip]\nt=0 0\n\
+            "v=0\no=far 7 {version} IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
              m=audio {port} RTP/AVP {codecs} 101\na=rtpmap:101 telephone-event/8000\n\
              a=fmtp:101 0-15\na={direction}\n"
         )
@@ -77,6 +78,13 @@ impl Ladder {
         Self { steps, checks: 0, cseq: 0, sees_repetitions: false }
     }
 
+    /// The INVITE must have this expression in it.
+    pub(super) fn and_in_it(mut self, pattern: &str) -> Self {
+        let check = self.check(pattern);
+        self.steps = self.steps.replacen("</action>", &format!("{check}</action>"), 1);
+        self
+    }
+
     /// A carrier that sends a request of its own to `uri`, outside of any call.
     pub(super) fn asking(method: &str, more: &str) -> Self {
         let none = Self { steps: String::new(), checks: 0, cseq: 0, sees_repetitions: false };
@@ -105,9 +113,27 @@ impl Ladder {
     }
 
     /// Answers the INVITE with the one of `codes` that the number called ends in.
-    pub(super) fn answer_as_dialled(mut self, codes: &[u16]) -> Self {
+    pub(super) fn answer_as_dialled(self, codes: &[u16]) -> Self {
+        self.branch(codes, |code| {
+            let message = to_invite(&format!("{code} No"), "", "");
+            format!("<send next=\"1\"><![CDATA[\n{message}\n]]></send>")
+        })
+    }
+
+    /// Plays the one of `captures` whose number the number called ends in.
+    pub(super) fn play_as_dialled(self, captures: &[(u16, PathBuf)]) -> Self {
+        let codes: Vec<_> = captures.iter().map(|(code, _)| *code).collect();
+        self.branch(&codes, |code| {
+            let (_, file) = captures.iter().find(|(other, _)| *other == code).unwrap();
+            let file = file.display();
+            format!("<nop next=\"1\"><action><exec play_pcap_audio=\"{file}\"/></action></nop>")
+        })
+    }
+
+    /// One of several steps by the end of the number called. SIPp takes no variable where these
+    /// steps differ; so it chooses its way. Each step goes on at label 1.
+    fn branch(mut self, codes: &[u16], step: impl Fn(u16) -> String) -> Self {
         for code in codes {
-            // SIPp takes no variable for a status; so it chooses its way.
             writeln!(
                 self.steps,
                 "<nop next=\"{code}\" test=\"is{code}\"><action><ereg regexp=\"{code}@\" \
@@ -116,12 +142,7 @@ impl Ladder {
             .unwrap();
         }
         for code in codes {
-            let message = to_invite(&format!("{code} No"), "", "");
-            writeln!(
-                self.steps,
-                "<label id=\"{code}\"/>\n<send next=\"1\"><![CDATA[\n{message}\n]]></send>"
-            )
-            .unwrap();
+            writeln!(self.steps, "<label id=\"{code}\"/>\n{}", step(*code)).unwrap();
         }
         self.steps += "<label id=\"1\"/>\n";
         self
@@ -162,7 +183,7 @@ impl Ladder {
     /// A request comes in which this expression is found.
     pub(super) fn expect_with(mut self, method: &str, pattern: &str) -> Self {
         let check = self.check(pattern);
-        writeln!(self.steps, "<recv request=\"{method}\">{check}").unwrap();
+        writeln!(self.steps, "<recv request=\"{method}\"><action>{check}</action></recv>").unwrap();
         self
     }
 
@@ -211,7 +232,8 @@ impl Ladder {
         let check = self.check(pattern);
         writeln!(
             self.steps,
-            "<recv response=\"100\" optional=\"true\"/>\n<recv response=\"{status}\">{check}"
+            "<recv response=\"100\" optional=\"true\"/>\n<recv response=\"{status}\">\
+             <action>{check}</action></recv>"
         )
         .unwrap();
         self
@@ -259,7 +281,8 @@ impl Ladder {
     }
 
     /// Plays a capture of RTP as it was sent once.
-    pub(super) fn play(mut self, capture: &str) -> Self {
+    pub(super) fn play(mut self, capture: &Path) -> Self {
+        let capture = capture.display();
         writeln!(self.steps, "<nop><action><exec play_pcap_audio=\"{capture}\"/></action></nop>")
             .unwrap();
         self
@@ -270,20 +293,25 @@ impl Ladder {
         self
     }
 
+    /// The message must match, else the call has failed.
     fn check(&mut self, pattern: &str) -> String {
         self.checks += 1;
         let (name, pattern) = (self.checks, pattern.replace('<', "&lt;").replace('>', "&gt;"));
         format!(
-            "<action><ereg regexp=\"{pattern}\" search_in=\"msg\" check_it=\"true\" \
-             assign_to=\"check{name}\"/></action></recv>\n<Reference variables=\"check{name}\"/>"
+            "<ereg regexp=\"{pattern}\" search_in=\"msg\" check_it=\"true\" \
+             assign_to=\"check{name}\"/>"
         )
     }
 
     /// The whole scenario.
     pub(super) fn xml(&self) -> String {
+        // SIPp wants each variable to be named twice.
+        let checks: String = (1..=self.checks)
+            .map(|name| format!("<Reference variables=\"check{name}\"/>\n"))
+            .collect();
         format!(
             "<?xml version=\"1.0\" encoding=\"us-ascii\"?>\n<scenario name=\"ladder\">\n{}\
-             </scenario>\n",
+             {checks}</scenario>\n",
             self.steps
         )
     }

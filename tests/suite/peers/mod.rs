@@ -4,14 +4,17 @@
 //! that all of them may run at once.
 
 mod baresip;
+mod capture;
 mod ladder;
 mod node;
 mod rtp;
 mod sipp;
 mod tone;
 
+mod a_call_over_ipv6;
 mod a_hang_up_meets_what_is_under_way;
 mod a_telephone_hears_and_is_heard;
+mod answering_machines_are_told_from_people;
 mod digits_of_a_carrier_are_heard_once_each;
 mod every_final_answer_means_what_the_reference_says;
 mod provisional_answers_come_in_any_order;
@@ -19,7 +22,7 @@ mod requests_within_a_call_are_answered;
 mod route_sets_are_followed;
 mod what_is_sent_again_is_taken_once;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -28,10 +31,21 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An address of loopback that nobody else uses: the process and a counter are in it.
-fn own_address() -> Ipv4Addr {
+fn own_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., middle, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, middle % 127 + 1, low, NEXT.fetch_add(1, Ordering::Relaxed))
+    IpAddr::from([127, middle % 127 + 1, low, NEXT.fetch_add(1, Ordering::Relaxed)])
+}
+
+/// SIP's port at an address of one's own; of IPv6 there is one loopback address only, so that a
+/// port must be found.
+fn sip_at(ip: IpAddr) -> SocketAddr {
+    let port = if ip.is_ipv4() {
+        5060
+    } else {
+        UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
+    };
+    SocketAddr::new(ip, port)
 }
 
 /// Whether a peer's program is installed; if not, says so where `scripts/test` counts it.

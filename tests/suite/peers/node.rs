@@ -2,7 +2,7 @@
 //! commands.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, own_address, tail};
+use super::{PATIENCE, own_address, sip_at, tail};
 use crate::webhook_receiver::Receiver;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_kaphila");
@@ -24,20 +24,24 @@ const BINARY: &str = env!("CARGO_BIN_EXE_kaphila");
 pub(super) struct Node {
     process: Child,
     folder: TempDir,
-    pub(super) address: Ipv4Addr,
+    address: IpAddr,
+    /// Where it takes SIP: an address of its carriers' family.
+    pub(super) sip: SocketAddr,
     key: String,
     hooks: Receiver,
 }
 
 impl Node {
     /// A server whose key has these carriers as `trunk-0`, `trunk-1`, … in this order.
-    pub(super) async fn start(carriers: &[SocketAddrV4]) -> Self {
+    pub(super) async fn start(carriers: &[SocketAddr]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = own_address();
+        let is_ipv6 = carriers.iter().any(SocketAddr::is_ipv6);
+        let sip = sip_at(if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { address });
         let root = folder.path().display();
         let config = format!(
             "[http]\nlisten = \"{address}:3000\"\n[admin]\nlisten = \"{address}:3001\"\n\
-             [sip]\nudp = \"{address}:5060\"\n[media]\nworkers = 1\n\
+             [sip]\nudp = \"{sip}\"\n[media]\nworkers = 1\n\
              [paths]\ndata = \"{root}/data\"\nsounds = \"{root}/sounds\"\n\
              [webhooks]\nallow_http = true\nallow_private = true\n"
         );
@@ -65,12 +69,7 @@ impl Node {
         };
         let is_ready = timeout(PATIENCE, ready).await.unwrap_or(false);
         assert!(is_ready, "not started: {}", tail(&folder.path().join("log")));
-        Self { process, folder, address, key, hooks: Receiver::ok().await }
-    }
-
-    /// Where it takes SIP.
-    pub(super) fn sip(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, 5060)
+        Self { process, folder, address, sip, key, hooks: Receiver::ok().await }
     }
 
     /// The folder of `/play`'s files.
@@ -225,7 +224,7 @@ impl Node {
 }
 
 /// The database with its trunks and one key; the key.
-async fn set_up(data: &Path, carriers: &[SocketAddrV4]) -> String {
+async fn set_up(data: &Path, carriers: &[SocketAddr]) -> String {
     std::fs::create_dir(data).unwrap();
     let url = format!("sqlite://{}/kaphila.db", data.display());
     let store = Store::open(&url, SyncMode::Normal).await.unwrap();
@@ -233,7 +232,7 @@ async fn set_up(data: &Path, carriers: &[SocketAddrV4]) -> String {
     let mut trunks = Vec::new();
     for (at, carrier) in carriers.iter().enumerate() {
         let name = format!("trunk-{at}");
-        let uri = format!("sip:{}", SocketAddr::from(*carrier));
+        let uri = format!("sip:{}", carrier);
         store.put_trunk(TrunkSettings::new(&name, uri), now).await.unwrap();
         trunks.push(name);
     }

@@ -137,7 +137,7 @@ async fn beside_a_call_too() {
     ];
     for (method, more, status, pattern) in asked {
         let ladder = Ladder::asking(method, more).expect_answer(status, pattern);
-        Sipp::client(ip, node.sip(), &ladder).unwrap().finish().await;
+        Sipp::client(ip, node.sip, &ladder).unwrap().finish().await;
     }
     node.make_call("14155550100").await;
     carrier.finish().await;

@@ -1,6 +1,6 @@
 //! What arrives at a carrier's RTP port, packet by packet.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    pub(super) async fn at(ip: Ipv4Addr) -> Self {
+    pub(super) async fn at(ip: IpAddr) -> Self {
         let socket = UdpSocket::bind((ip, 0)).await.unwrap();
         let port = socket.local_addr().unwrap().port();
         let heard: Arc<Mutex<Vec<Packet>>> = Arc::default();

@@ -1,7 +1,7 @@
 //! SIPp as a carrier.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::ladder::Ladder;
-use super::{PATIENCE, is_installed, own_address, tail};
+use super::{PATIENCE, is_installed, own_address, sip_at, tail};
 
 /// A SIPp that plays one ladder for each call.
 pub(super) struct Sipp {
     process: Child,
     folder: TempDir,
-    pub(super) address: SocketAddrV4,
+    pub(super) address: SocketAddr,
 }
 
 impl Sipp {
@@ -26,8 +26,8 @@ impl Sipp {
     }
 
     /// The same at a given address, for a test that listens there too.
-    pub(super) async fn carrier_at(ip: Ipv4Addr, ladder: &Ladder, calls: usize) -> Option<Self> {
-        let address = SocketAddrV4::new(ip, 5060);
+    pub(super) async fn carrier_at(ip: IpAddr, ladder: &Ladder, calls: usize) -> Option<Self> {
+        let address = sip_at(ip);
         let sipp = Self::start(address, ladder, calls, &[])?;
         let bound = async {
             while !is_bound(address) {
@@ -39,11 +39,11 @@ impl Sipp {
     }
 
     /// A carrier that sends its own request to `server` once. It must come from a trunk's address.
-    pub(super) fn client(ip: Ipv4Addr, server: SocketAddrV4, ladder: &Ladder) -> Option<Self> {
-        Self::start(SocketAddrV4::new(ip, 5080), ladder, 1, &[&server.to_string()])
+    pub(super) fn client(ip: IpAddr, server: SocketAddr, ladder: &Ladder) -> Option<Self> {
+        Self::start(SocketAddr::new(ip, 5080), ladder, 1, &[&server.to_string()])
     }
 
-    fn start(address: SocketAddrV4, ladder: &Ladder, calls: usize, more: &[&str]) -> Option<Self> {
+    fn start(address: SocketAddr, ladder: &Ladder, calls: usize, more: &[&str]) -> Option<Self> {
         if !is_installed("sipp") {
             return None;
         }
@@ -89,8 +89,11 @@ impl Sipp {
 }
 
 /// Whether somebody listens at a UDP address, without taking it for a moment as a test bind would.
-fn is_bound(address: SocketAddrV4) -> bool {
-    let ip = u32::from_ne_bytes(address.ip().octets());
-    let wanted = format!(" {ip:08X}:{:04X} ", address.port());
-    std::fs::read_to_string("/proc/net/udp").unwrap().contains(&wanted)
+fn is_bound(address: SocketAddr) -> bool {
+    let (file, ip) = match address.ip() {
+        IpAddr::V4(ip) => ("/proc/net/udp", format!("{:08X}", u32::from_ne_bytes(ip.octets()))),
+        IpAddr::V6(_) => ("/proc/net/udp6", String::new()), // its one address, ::1
+    };
+    let wanted = format!("{ip}:{:04X} ", address.port());
+    std::fs::read_to_string(file).unwrap().contains(&wanted)
 }
