@@ -37,6 +37,8 @@ use crate::trunk::target::{Target, TargetError};
 const MAX_LEG_EVENTS: usize = 256;
 /// The pause before a write is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long a further INVITE waits for its row.
+const NOTE_TIME: Duration = Duration::from_millis(400);
 /// How often a write is tried that the database refuses for another reason than being away.
 const MAX_REFUSALS: u32 = 5;
 
@@ -259,6 +261,26 @@ impl Actor {
         }
     }
 
+    /// Waits for what is to be written, for a while: the next start knows a leg by its row alone.
+    /// The first leg's was written when the call was placed.
+    async fn noted(&mut self) {
+        let until = tokio::time::Instant::now() + NOTE_TIME;
+        loop {
+            if self.writing.is_none() {
+                self.write_next();
+            }
+            if self.writing.is_none() {
+                return;
+            }
+            let Ok((batch, result)) =
+                tokio::time::timeout_at(until, next_written(&mut self.writing)).await
+            else {
+                return tracing::warn!("a leg is dialled before its row is written");
+            };
+            self.written(batch, result);
+        }
+    }
+
     /// The answer is noted, so that a crash could not forget the dialog: its ACK may go.
     async fn acknowledge(&mut self) {
         for leg in &self.legs {
@@ -269,6 +291,7 @@ impl Actor {
     async fn carry_out(&mut self, now: Instant, effect: Effect) {
         match effect {
             Effect::Dial(dial) => {
+                self.noted().await;
                 let leg = dial.leg;
                 if let Err(why) = self.dial(now, dial).await {
                     self.inputs.push_back(Input::NotDialled(leg, why));

@@ -33,6 +33,8 @@ pub(crate) enum Callee {
     FallsSilent,
     /// Says nothing at all.
     IsDead,
+    /// 503 at once: the next trunk is to be tried.
+    IsFull,
 }
 
 impl Callee {
@@ -50,7 +52,8 @@ impl Callee {
             b'4' => Self::Busy,
             b'5' => Self::IsDeafToAck,
             b'6' => Self::FallsSilent,
-            _ => Self::IsDead,
+            b'7' => Self::IsDead,
+            _ => Self::IsFull,
         }
     }
 }
@@ -81,7 +84,7 @@ pub(crate) struct Leg {
 enum Step {
     Answer,
     HangUp,
-    Refuse,
+    Refuse(&'static str),
 }
 
 /// The carrier.
@@ -95,6 +98,8 @@ struct Shared {
     sip: UdpSocket,
     rtp: UdpSocket,
     legs: Mutex<Vec<Leg>>,
+    /// What all callees are, whatever their numbers say.
+    all: Option<Callee>,
 }
 
 impl Drop for Exchange {
@@ -106,10 +111,20 @@ impl Drop for Exchange {
 impl Exchange {
     /// A carrier on an address of its own.
     pub(crate) async fn start(ip: &str) -> Self {
+        Self::with(ip, None).await
+    }
+
+    /// A carrier all of whose callees are of one kind.
+    pub(crate) async fn of(callee: Callee, ip: &str) -> Self {
+        Self::with(ip, Some(callee)).await
+    }
+
+    async fn with(ip: &str, all: Option<Callee>) -> Self {
         let shared = Arc::new(Shared {
             sip: UdpSocket::bind((ip, 0)).await.unwrap(),
             rtp: UdpSocket::bind((ip, 0)).await.unwrap(),
             legs: Mutex::default(),
+            all,
         });
         let address = shared.sip.local_addr().unwrap();
         let task = tokio::spawn(run(shared.clone()));
@@ -258,13 +273,14 @@ impl Shared {
         }
         let user = invite.uri().trim_start_matches("sip:00");
         let number = user.split('@').next().unwrap().to_owned();
-        let callee = Callee::of(&number);
+        let callee = self.all.unwrap_or_else(|| Callee::of(&number));
         let soon = now + Duration::from_millis(50);
         let due = match callee {
             Callee::Answers | Callee::IsDeafToAck | Callee::HangsUp | Callee::FallsSilent => {
                 Some((soon, Step::Answer))
             }
-            Callee::Busy => Some((soon, Step::Refuse)),
+            Callee::Busy => Some((soon, Step::Refuse("486 Busy Here"))),
+            Callee::IsFull => Some((now, Step::Refuse("503 Service Unavailable"))),
             Callee::Rings | Callee::Tries | Callee::IsDead => None,
         };
         let leg = Leg {
@@ -284,7 +300,7 @@ impl Shared {
         self.legs().push(leg);
         match callee {
             Callee::IsDead => {}
-            Callee::Tries => self.respond(peer, &invite, "100 Trying", "").await,
+            Callee::Tries | Callee::IsFull => self.respond(peer, &invite, "100 Trying", "").await,
             _ => self.respond(peer, &invite, "180 Ringing", "").await,
         }
     }
@@ -331,9 +347,9 @@ impl Shared {
                 });
                 self.bye(&leg.unwrap()).await;
             }
-            Step::Refuse => {
+            Step::Refuse(status) => {
                 let leg = self.change(id, |leg| leg.over = Some(now)).unwrap();
-                self.respond(leg.peer, &leg.invite, "486 Busy Here", "").await;
+                self.respond(leg.peer, &leg.invite, status, "").await;
             }
         }
     }
