@@ -23,6 +23,13 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (0..limits::CACHE_MS).contains(&now.since(*read_at)).then(|| value.clone())
     }
 
+    /// The value, if it was read less than [`limits::STALE_MS`] ago: while the database is away.
+    pub(super) fn stale(&self, key: &K, now: Millis) -> Option<V> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, read_at) = map.get(key)?;
+        (now.since(*read_at) < limits::STALE_MS).then(|| value.clone())
+    }
+
     /// Remembers a value.
     pub(super) fn put(&self, key: K, value: V, now: Millis) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,8 @@ pub(super) const PRUNE_BATCH: i64 = 500;
 /// How old what is known about a key or its trunks may be: changes by the command line, another
 /// process, must reach a server within 2 s.
 pub(super) const CACHE_MS: i64 = 1_000;
+/// How long a key is still known while the database is away.
+pub(super) const STALE_MS: i64 = 600_000;
 /// Keys remembered at a time: some 10 MiB. Beyond it the memory is emptied.
 pub(super) const CACHE_ENTRIES: usize = 10_000;
 /// The fixed window of the rate limit.

@@ -144,6 +144,22 @@ async fn a_locked_database_refuses_new_calls_within_a_second_and_heals() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_known_is_known_while_the_database_is_away() {
+    for database in Database::all().await {
+        let store = database.open().await;
+        let (_, secrets) = key(&store, 10).await;
+        let known = store.authenticate(&secrets.key, NOW).await.unwrap();
+        assert!(known.is_some());
+        store.close().await;
+        for (later, is_known) in [(999, true), (60_000, true), (600_000, false)] {
+            let known = store.authenticate(&secrets.key, NOW.plus(later)).await;
+            assert_eq!(known.is_ok_and(|it| it.is_some()), is_known, "{later} ms later");
+        }
+        assert!(store.authenticate("ak_unknown", NOW).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn the_ledger_can_only_grow() {
     use sqlx::{ConnectOptions, Executor};
     let database = Database::sqlite();
