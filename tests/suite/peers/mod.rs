@@ -27,6 +27,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 /// How long anything is waited for: a slow machine, never a design.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,12 @@ fn sip_at(ip: IpAddr) -> SocketAddr {
         UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
     };
     SocketAddr::new(ip, port)
+}
+
+/// A folder for one test; in memory where the system has such a place: a disk that stands still for
+/// a second makes a peer stutter, and it is the peer that is measured then.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Whether a peer's program is installed; if not, says so where `scripts/test` counts it.

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, own_address, sip_at, tail};
+use super::{PATIENCE, own_address, scratch, sip_at, tail};
 use crate::webhook_receiver::Receiver;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_kaphila");
@@ -34,7 +34,7 @@ pub(super) struct Node {
 impl Node {
     /// A server whose key has these carriers as `trunk-0`, `trunk-1`, … in this order.
     pub(super) async fn start(carriers: &[SocketAddr]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let address = own_address();
         let is_ipv6 = carriers.iter().any(SocketAddr::is_ipv6);
         let sip = sip_at(if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { address });

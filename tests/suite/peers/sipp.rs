@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::ladder::Ladder;
-use super::{PATIENCE, is_installed, own_address, sip_at, tail};
+use super::{PATIENCE, is_installed, own_address, scratch, sip_at, tail};
 
 /// A SIPp that plays one ladder for each call.
 pub(super) struct Sipp {
@@ -47,7 +47,7 @@ impl Sipp {
         if !is_installed("sipp") {
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         std::fs::write(folder.path().join("ladder.xml"), ladder.xml()).unwrap();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let (media, calls) = ((address.port() + 1_000).to_string(), calls.to_string());
