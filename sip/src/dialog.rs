@@ -118,10 +118,10 @@ impl Dialog {
                 (self.remote_target.clone(), self.route_set.iter().collect())
             }
             Some((first, rest)) => {
-                (as_request_uri(first), rest.iter().chain([&self.remote_target]).collect())
+                (first.clone(), rest.iter().chain([&self.remote_target]).collect())
             }
         };
-        let mut request = Request::new(method.clone(), uri);
+        let mut request = Request::new(method.clone(), uri.into_request_uri());
         for route in routes {
             request.headers.push(HeaderName::ROUTE, NameAddr::from(route.clone()));
         }
@@ -235,14 +235,6 @@ impl FromStr for DialogState {
 /// A Record-Route that cannot be read counts as none: the far end can then at least be told so.
 fn routes(record_routes: Result<Vec<NameAddr>, FieldError>) -> Vec<Uri> {
     record_routes.unwrap_or_default().into_iter().map(|route| route.uri).collect()
-}
-
-/// Without what may not stand in a Request-URI (RFC 3261 §19.1.1, table 1).
-fn as_request_uri(uri: &Uri) -> Uri {
-    let mut uri = uri.clone();
-    uri.params.remove("method");
-    uri.headers = None;
-    uri
 }
 
 fn transport(name: Option<&str>) -> Result<Transport, DialogStateError> {

@@ -433,5 +433,7 @@ fn summary(data: &[u8]) -> (String, u32) {
         let (name, value) = line.split_once(':')?;
         name.trim().eq_ignore_ascii_case("CSeq").then(|| value.split_whitespace().next())?
     });
-    (summary.to_owned(), cseq.and_then(|cseq| cseq.parse().ok()).unwrap_or(0))
+    // It is shown on terminals.
+    let summary = summary.chars().filter(|c| !c.is_control()).collect();
+    (summary, cseq.and_then(|cseq| cseq.parse().ok()).unwrap_or(0))
 }

@@ -87,6 +87,13 @@ impl Uri {
         }
     }
 
+    /// Without what may not stand in a Request-URI (RFC 3261 §19.1.1, table 1).
+    #[must_use]
+    pub fn into_request_uri(mut self) -> Self {
+        self.params.remove("method");
+        Self { headers: None, ..self }
+    }
+
     /// The user part in plain text: `None` if there is none.
     #[must_use]
     pub fn user_text(&self) -> Option<std::borrow::Cow<'_, str>> {

@@ -92,3 +92,26 @@ fn a_contact_by_name_is_answered_where_the_call_went() {
     ladder.send(&invite.reply_with("200 OK", "far", contact, OFFER));
     ladder.expect_to(CARRIER, "ACK sip:bob@pbx.example.com SIP/2.0");
 }
+
+/// RFC 3261 §19.1.1, table 1: headers and `method` of a Contact may not stand in a Request-URI.
+#[test]
+fn what_a_contact_may_hold_and_a_request_uri_may_not_is_left_out() {
+    let mut ladder = Ladder::new();
+    let leg = ladder.call();
+    let invite = ladder.expect("INVITE");
+    let headers = "Contact: <sip:bob@192.0.2.9;method=INFO;x=1?Subject=hi>\r\n";
+    ladder.send(&invite.reply_with("200 OK", "far", headers, OFFER));
+    ladder.expect_to(CARRIER, "ACK sip:bob@192.0.2.9;x=1 SIP/2.0");
+    ladder.hang_up(leg);
+    ladder.expect_to(CARRIER, "BYE sip:bob@192.0.2.9;x=1 SIP/2.0");
+}
+
+/// The ladder is printed on terminals.
+#[test]
+fn what_the_far_end_writes_cannot_steer_the_terminal_that_shows_it() {
+    let mut ladder = Ladder::new();
+    ladder.call();
+    let invite = ladder.expect("INVITE");
+    ladder.send(&invite.reply("180 \u{1b}[2JRinging", "far", ""));
+    assert_eq!(ladder.rows.last().map(String::as_str), Some("<- 180 [2JRinging 10"));
+}
