@@ -81,8 +81,9 @@ impl Endpoint {
         self.dialogs.get(&(response.call_id().ok()?.to_owned(), tag)).copied()
     }
 
-    /// A final answer to an INVITE that nobody remembers, from a trunk: a process before this
-    /// one sent it, or it comes later than anybody waits. A 2xx gets ACK and BYE, a refusal ACK.
+    /// An answer to an INVITE that nobody remembers, from a trunk: a process before this one sent
+    /// it, or it comes later than anybody waits. A provisional gets CANCEL, for a telephone rings
+    /// that nobody will talk to; a 2xx ACK and BYE, a refusal ACK.
     fn stray_invite_response(
         &mut self,
         now: Instant,
@@ -91,10 +92,7 @@ impl Endpoint {
         response: &Response,
     ) {
         self.counters.stray_responses += 1;
-        if response.is_provisional()
-            || !self.is_trusted(remote)
-            || self.legs.len() >= self.config.max_legs
-        {
+        if !self.is_trusted(remote) || self.legs.len() >= self.config.max_legs {
             return;
         }
         let Some(link) =
@@ -108,8 +106,17 @@ impl Endpoint {
         if response.is_success() {
             self.counters.stray_answers += 1;
             self.make_leg(now, |cx| Leg::orphan_answer(cx, link, response));
-        } else if let Some(ack) = ack_from_response(response) {
-            self.send(local, remote, ack.to_bytes());
+        } else if let Some(invite) = invite_of(response) {
+            if response.is_provisional() {
+                self.make_leg(now, |cx| {
+                    let mut leg = Leg::orphan_early(cx, link, invite);
+                    leg.common.is_closed = true; // nobody asked for it
+                    Some(leg)
+                });
+            } else {
+                let ack = crate::transaction::ack_for_failure(&invite, response);
+                self.send(local, remote, ack.to_bytes());
+            }
         }
     }
 }
@@ -121,15 +128,20 @@ fn is_sent_by(response: &Response, advertised: SocketAddr) -> bool {
     })
 }
 
-/// The ACK of a refusal whose INVITE is forgotten: its Request-URI was the To's, or its far end
-/// finds it by the branch alone.
-fn ack_from_response(response: &Response) -> Option<Request> {
-    let mut invite = Request::new(Method::Invite, response.to().ok()?.uri);
-    for name in
-        [HeaderName::VIA, HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID, HeaderName::CSEQ]
-    {
+/// The forgotten INVITE of a response, as far as that tells: its Request-URI was the To's, or its
+/// far end finds it by the branch alone.
+fn invite_of(response: &Response) -> Option<Request> {
+    let mut to = response.to().ok()?;
+    to.params.remove("tag"); // the far end's
+    let mut invite = Request::new(Method::Invite, to.uri.clone().into_request_uri());
+    let mut via = response.via().ok()?;
+    via.params.remove("received"); // by the far end, as the number in rport
+    via.params.set_flag("rport");
+    invite.headers.push(HeaderName::VIA, via);
+    for name in [HeaderName::FROM, HeaderName::CALL_ID, HeaderName::CSEQ] {
         let value = HeaderValue::try_from(response.headers.get(&name)?).ok()?;
         invite.headers.push(name, value);
     }
-    Some(crate::transaction::ack_for_failure(&invite, response))
+    invite.headers.push(HeaderName::TO, to);
+    Some(invite)
 }

@@ -111,6 +111,42 @@ fn a_200_repeated_to_the_new_process_gets_ack_and_bye() {
     after.ends_with_nothing_left();
 }
 
+/// A trunk that was left for another one before the crash: nothing of its INVITE is stored, but
+/// each of its provisionals holds what a CANCEL needs.
+#[test]
+fn a_telephone_that_rings_for_nobody_is_cancelled() {
+    let mut before = Ladder::new();
+    before.call();
+    let invite = before.expect("INVITE");
+
+    let mut after = Ladder::new();
+    after.send(&invite.reply("180 Ringing", "far", ""));
+    let cancel = after.expect("CANCEL");
+    for name in ["Via", "From", "To", "Call-ID"] {
+        assert_eq!(cancel.header(name), invite.header(name), "{name}");
+    }
+    assert_eq!(cancel.header("CSeq"), "10 CANCEL");
+    after.send(&invite.reply("180 Ringing", "far", ""));
+    after.expect_nothing();
+    after.send(&cancel.reply("200 OK", "far", ""));
+    after.send(&invite.reply("487 Request Terminated", "far", ""));
+    assert_eq!(after.expect("ACK").branch(), invite.branch());
+    after.tells(&[]);
+    after.ends_with_nothing_left();
+}
+
+#[test]
+fn a_provisional_from_a_stranger_cancels_nothing() {
+    let mut before = Ladder::new();
+    before.call();
+    let invite = before.expect("INVITE");
+
+    let mut after = Ladder::new();
+    after.send_from(crate::ladder::STRANGER, &invite.reply("180 Ringing", "far", ""));
+    after.expect_nothing();
+    after.ends_with_nothing_left();
+}
+
 #[test]
 fn a_stored_dialog_that_is_damaged_is_refused() {
     for text in ["", "call-id: x\n", "kaphila"] {
