@@ -168,7 +168,12 @@ impl Driver {
                 },
                 () = std::future::ready(()), if !may_read => Wake::Nothing,
             };
-            reads = if matches!(wake, Wake::Io) { reads + 1 } else { 0 };
+            // A timer that is due at every look must not keep commands from their turn either.
+            reads = match wake {
+                Wake::Io => reads + 1,
+                Wake::Timeout => reads,
+                Wake::Commands | Wake::Nothing | Wake::Abandoned => 0,
+            };
             match wake {
                 Wake::Commands | Wake::Io | Wake::Nothing => {}
                 Wake::Timeout => self.endpoint.handle_timeout(Instant::now()),
