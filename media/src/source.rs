@@ -86,6 +86,11 @@ impl Source {
         Self { learn, peer: None, state: State::Waiting, candidates: [None; CANDIDATES] }
     }
 
+    /// Whether the first stream from any address is taken for [`LEARN`] after an SDP.
+    pub fn set_learn(&mut self, learn: bool) {
+        self.learn = learn;
+    }
+
     /// An SDP came: its RTP address, and the address its message came from. The same one again
     /// changes nothing.
     pub fn connect(&mut self, now: Instant, sdp: SocketAddr, signalling: IpAddr) {
@@ -317,6 +322,16 @@ mod tests {
         let mut b = Bench::new("203.0.113.9:4000", true);
         for i in 0..5 {
             assert_eq!(b.packet(5000 + 20 * i, "198.51.100.1:9", i as u16), Stranger);
+        }
+    }
+
+    #[test]
+    fn what_one_trunk_may_learn_the_next_one_may_not() {
+        let mut b = Bench::new("203.0.113.9:4000", true);
+        b.source.set_learn(false);
+        b.source.connect(b.start, address("203.0.113.20:6000"), SIGNALLING.parse().unwrap());
+        for i in 0..5 {
+            assert_eq!(b.packet(20 * i, "198.51.100.1:9", i as u16), Stranger);
         }
     }
 

@@ -24,6 +24,9 @@ pub struct PlaybackId(pub u64);
 /// What a call asks of its media.
 #[derive(Debug)]
 pub enum Command {
+    /// Whether the first stream from any address is taken, within 5 s of an SDP; until then as
+    /// [`super::SessionConfig::learn_source`] says.
+    LearnSource(bool),
     /// An SDP was agreed, at first or anew. Packets are taken from now on.
     Connect {
         /// What both sides agreed.

@@ -40,7 +40,7 @@ use crate::jitter::{HOLD, LAG};
 use crate::mix::OwnVoice;
 use crate::quality;
 use crate::record::Tap;
-use crate::sdp::Agreed;
+use crate::sdp::{Agreed, Direction};
 use events::Events;
 use inbound::Inbound;
 use outbound::{Outbound, Sink};
@@ -171,7 +171,7 @@ impl Session {
         if first && self.stage == Stage::Early {
             self.events.push(MediaEvent::EarlyMedia);
         }
-        if self.stage == Stage::Answered && !self.is_held() {
+        if self.stage == Stage::Answered && self.is_watched() {
             self.watch_from = Some(now);
         }
     }
@@ -192,6 +192,7 @@ impl Session {
             return;
         }
         match command {
+            Command::LearnSource(learn) => self.inbound.source.set_learn(learn),
             Command::Connect { agreed, signalling } => self.connect(now, agreed, signalling),
             Command::Answered => self.answer(now),
             Command::Play { id, audio, in_recording } => {
@@ -295,6 +296,11 @@ impl Session {
         self.agreed.as_ref().is_none_or(Agreed::is_held)
     }
 
+    /// The far end has to send: it neither holds us nor only listens (RFC 3264 §5.1).
+    fn is_watched(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.direction == Direction::SendRecv)
+    }
+
     fn slot_length(&self) -> i64 {
         match self.agreed {
             Some(agreed) if agreed.ptime_ms % 20 != 0 => SHORT_SLOT,
@@ -304,12 +310,14 @@ impl Session {
 
     fn connect(&mut self, now: Instant, agreed: Agreed, signalling: IpAddr) {
         self.inbound.source.connect(now, agreed.remote, signalling);
-        let was_held = self.is_held();
+        let was_watched = self.is_watched();
         self.agreed = Some(agreed);
         if self.is_held() {
             self.outbound.pause();
+        }
+        if !self.is_watched() {
             self.watch_from = None;
-        } else if was_held && self.stage == Stage::Answered {
+        } else if !was_watched && self.stage == Stage::Answered {
             self.watch_from = Some(now);
         }
     }
@@ -320,7 +328,7 @@ impl Session {
         }
         self.stage = Stage::Answered;
         self.reports.start(now);
-        if !self.is_held() {
+        if self.is_watched() {
             self.watch_from = Some(now);
         }
         let position = self.clock.position(now);

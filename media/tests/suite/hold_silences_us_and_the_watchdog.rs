@@ -89,3 +89,17 @@ fn a_hold_stops_the_watchdog_and_its_end_starts_it_anew() {
     pair.run(Duration::from_secs(2));
     assert!(pair.first.events.contains(&MediaEvent::RtpTimeout));
 }
+
+/// RFC 3264 §5.1: who only receives sends no RTP, and has not fallen silent for that.
+#[test]
+fn a_far_end_that_only_listens_is_not_watched() {
+    let mut pair = Pair::new(Instant::now());
+    (pair.first.keep_sent, pair.second.keep_sent) = (false, false);
+    pair.network = Box::new(|_| vec![]);
+    held(&mut pair, Direction::SendOnly);
+    pair.run(Duration::from_secs(300));
+    assert!(!pair.first.events.contains(&MediaEvent::RtpTimeout));
+    held(&mut pair, Direction::SendRecv);
+    pair.run(Duration::from_secs(61));
+    assert!(pair.first.events.contains(&MediaEvent::RtpTimeout));
+}
