@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use kaphila_media::record::Finished;
 use kaphila_media::session::Command as Media;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Effect, Machine, Stage, Write};
 use crate::call::api::{CommandError, RecordingChannels, RecordingView};
@@ -25,8 +25,12 @@ enum Phase {
 pub(super) struct Recording {
     id: String,
     phase: Phase,
+    /// Its row is among the effects.
+    has_row: bool,
     /// `recording.started` was told.
     announced: bool,
+    /// What is to be told after that, in order.
+    untold: Vec<(&'static str, Value)>,
     started: Instant,
 }
 
@@ -60,8 +64,14 @@ impl Machine {
         let wall = self.setup.clock.wall(now);
         let id = format!("call-{}-{}", self.setup.call_id, wall.0);
         self.effects.push(Effect::Record(id.clone(), self.setup.channels));
-        self.recording =
-            Some(Recording { id, phase: Phase::Starting, announced: false, started: now });
+        self.recording = Some(Recording {
+            id,
+            phase: Phase::Starting,
+            has_row: false,
+            announced: false,
+            untold: Vec::new(),
+            started: now,
+        });
         self.changed = true;
     }
 
@@ -76,10 +86,21 @@ impl Machine {
 
     pub(super) fn recording_started(&mut self, now: Instant) {
         let Some(recording) = &mut self.recording else { return };
-        if recording.phase != Phase::Starting {
-            return;
+        match recording.phase {
+            Phase::Starting => recording.phase = Phase::Writing,
+            // The call ended while the file was being made.
+            Phase::Stopping => {}
+            Phase::Writing | Phase::Done => return,
         }
-        recording.phase = Phase::Writing;
+        self.changed = true;
+        self.store_recording();
+        self.announce_recording(now);
+    }
+
+    /// The recording's row, once: whatever becomes of the file, its customer finds it there.
+    fn store_recording(&mut self) {
+        let Some(recording) = self.recording.as_mut().filter(|it| !it.has_row) else { return };
+        recording.has_row = true;
         let channels = match self.setup.channels {
             RecordingChannels::Mono => 1,
             RecordingChannels::Dual => 2,
@@ -87,8 +108,6 @@ impl Machine {
         let at = self.setup.clock.wall(recording.started);
         let row = NewRecording { recording_id: recording.id.clone(), channels, at };
         self.effects.push(Effect::Store(Write::RecordingStarted(row)));
-        self.changed = true;
-        self.announce_recording(now);
     }
 
     /// `recording.started`, once it is being written and `call.answered` is told.
@@ -100,7 +119,20 @@ impl Machine {
         }
         recording.announced = true;
         let fields = recording_fields(&recording.view());
+        let untold = std::mem::take(&mut recording.untold);
         self.emit(now, "recording.started", fields);
+        for (name, fields) in untold {
+            self.emit(now, name, fields);
+        }
+    }
+
+    /// Tells of the recording, after `recording.started`.
+    fn tell_of_recording(&mut self, now: Instant, name: &'static str, fields: Value) {
+        self.announce_recording(now);
+        match self.recording.as_mut().filter(|it| !it.announced) {
+            Some(recording) => recording.untold.push((name, fields)),
+            None => self.emit(now, name, fields),
+        }
     }
 
     /// `/recordings/:callId/stop`.
@@ -113,8 +145,7 @@ impl Machine {
         let view = recording.view();
         self.changed = true;
         self.effects.push(Effect::Media(Media::StopRecording));
-        self.announce_recording(now);
-        self.emit(now, "recording.stopped", recording_fields(&view));
+        self.tell_of_recording(now, "recording.stopped", recording_fields(&view));
         Ok(view)
     }
 
@@ -138,6 +169,7 @@ impl Machine {
         }
         let bytes = i64::try_from(finished.bytes).unwrap_or(i64::MAX);
         let duration_ms = i64::try_from(finished.duration_ms).unwrap_or(i64::MAX);
+        self.store_recording();
         self.announce_recording(now);
         self.effects.push(Effect::Store(Write::RecordingFinished(FinishedRecording {
             recording_id: id,
@@ -155,11 +187,11 @@ impl Machine {
             fields.insert("channels".to_owned(), finished.channels.into());
             fields.insert("partial".to_owned(), finished.partial.into());
         }
-        self.emit(now, "recording.completed", fields);
+        self.tell_of_recording(now, "recording.completed", fields);
         self.closed_further(now);
     }
 }
 
-fn recording_fields(view: &RecordingView) -> serde_json::Value {
+fn recording_fields(view: &RecordingView) -> Value {
     json!({ "filename": view.filename, "recordingId": view.recording_id })
 }

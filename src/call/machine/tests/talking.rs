@@ -111,6 +111,29 @@ fn digits_are_sent_in_order_and_each_string_has_its_end() {
 }
 
 #[test]
+fn digits_beyond_what_the_media_queues_are_refused_here() {
+    let mut call = Ladder::talking(setup());
+    for _ in 0..kaphila_media::session::MAX_QUEUED_DIGITS {
+        call.command(Command::SendDigits(Digits::try_from("1").unwrap(), 100, 100));
+        call.expect(&["media SendDigits", "reply done"]);
+    }
+    // Sent on, it would come back at once and be taken for the end of the first.
+    call.command(Command::SendDigits(Digits::try_from("2").unwrap(), 100, 100));
+    call.expect(&["reply QueueFull"]);
+}
+
+#[test]
+fn digits_are_refused_where_the_far_end_takes_no_telephone_events() {
+    const NO_EVENTS: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\n\
+        t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let mut call = Ladder::dialled(setup());
+    call.ok_with(Some(NO_EVENTS));
+    call.said_clear();
+    call.command(Command::SendDigits(Digits::try_from("1").unwrap(), 100, 100));
+    call.expect(&["reply TonesNotBuilt"]);
+}
+
+#[test]
 fn a_synchronous_verdict_is_what_call_answered_waits_for() {
     let mut call = Ladder::dialled(with_amd(AmdMode::Sync));
     call.ok();
@@ -348,6 +371,56 @@ fn a_recording_that_is_stopped_completes_while_the_call_goes_on() {
     call.hang_up();
     call.media_closed();
     assert_eq!(call.event_names().last(), Some(&"call.ended"));
+}
+
+#[test]
+fn a_file_that_is_there_only_after_the_end_has_its_row_all_the_same() {
+    let mut call = Ladder::talking(Setup { record: true, ..setup() });
+    call.bye();
+    call.recording_started();
+    call.recording_finished();
+    call.expect(&[
+        "close media",
+        "ended",
+        "row recording started",
+        "recording.started",
+        "row recording finished",
+        "recording.completed",
+    ]);
+    assert_eq!(call.event("recording.started")["recording"]["active"], false);
+}
+
+#[test]
+fn a_file_that_could_not_be_made_has_a_row_that_says_why() {
+    let mut call = Ladder::talking(Setup { record: true, ..setup() });
+    call.recording_finished();
+    call.expect(&[
+        "row recording started",
+        "recording.started",
+        "row recording finished",
+        "recording.completed",
+    ]);
+}
+
+#[test]
+fn nothing_is_told_of_a_recording_before_call_answered() {
+    let mut call = Ladder::talking(Setup { record: true, ..with_amd(AmdMode::Sync) });
+    call.recording_started();
+    call.command(Command::StopRecording);
+    call.recording_finished();
+    call.expect(&[
+        "row recording started",
+        "media StopRecording",
+        "reply recording",
+        "row recording finished",
+    ]);
+    hears(&mut call, AmdStatus::Human, Cause::Human);
+    call.expect(&[
+        "call.answered",
+        "recording.started",
+        "recording.stopped",
+        "recording.completed",
+    ]);
 }
 
 #[test]
