@@ -44,7 +44,7 @@ pub struct Options {
     pub policy: Policy,
     /// How long a receiver has to answer.
     pub timeout: Duration,
-    /// Pauses between attempts; the last repeats until 24 h are over.
+    /// Pauses between attempts; after them it is hourly, until 24 h are over.
     pub retry: Vec<Duration>,
     /// Who resolves names.
     pub lookup: Lookup,
@@ -55,7 +55,7 @@ impl Default for Options {
         Self {
             policy: Policy::default(),
             timeout: Duration::from_millis(5_000),
-            retry: [1, 5, 30, 120, 600, 3_600].map(Duration::from_secs).to_vec(),
+            retry: [1, 5, 30, 120, 600].map(Duration::from_secs).to_vec(),
             lookup: guard::system_lookup(),
         }
     }

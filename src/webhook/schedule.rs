@@ -28,6 +28,8 @@ const MAX_RECEIVERS: usize = 10_000;
 const ORDER_WAIT_MS: i64 = 10_000;
 /// An event whose next attempt is farther away than this waits in the database alone.
 pub(super) const HOLD_MS: i64 = 30_000;
+/// The pause between attempts once the list of pauses is used up.
+const HOURLY_MS: i64 = Millis::HOUR;
 /// An event that could not be delivered for this long is dead.
 const GIVE_UP_MS: i64 = Millis::DAY;
 
@@ -86,7 +88,7 @@ impl Lane {
 }
 
 impl Schedule {
-    /// `pauses` between attempts; the last one repeats until a day is over.
+    /// `pauses` between attempts; after them it is hourly, until a day is over.
     pub(super) fn new(pauses: &[Duration]) -> Self {
         let millis = |pause: &Duration| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         Self {
@@ -193,8 +195,8 @@ impl Schedule {
             Ok(()) => Fate::Delivered,
             Err(error) => {
                 let nth = usize::try_from(attempts - 1).unwrap_or(0);
-                let pause = self.pauses.get(nth).or(self.pauses.last()).copied();
-                let next_at = now.plus(pause.unwrap_or(GIVE_UP_MS));
+                let pause = self.pauses.get(nth).copied().unwrap_or(HOURLY_MS);
+                let next_at = now.plus(pause);
                 if next_at.since(event.created_at) > GIVE_UP_MS {
                     Fate::Dead { attempts, error }
                 } else {
@@ -388,6 +390,18 @@ mod tests {
         let total: i64 = waited.iter().sum();
         assert!(total <= 86_400 && total + 3_600 > 86_400, "{total} s");
         assert_eq!(schedule.held(), 0);
+    }
+
+    #[test]
+    fn after_a_list_of_the_operator_s_own_it_is_hourly_too() {
+        let mut schedule = Schedule::new(&[Duration::from_secs(2)]);
+        schedule.handle_event(Millis(0), event(1, 1, A));
+        let sent = drain(&mut schedule, Millis(0));
+        schedule.handle_result(Millis(0), &sent[0], Err("503".into())).unwrap();
+        let sent = drain(&mut schedule, Millis(2_000));
+        let mark = schedule.handle_result(Millis(2_000), &sent[0], Err("503".into())).unwrap();
+        let Fate::Retry { next_at, .. } = mark.fate else { panic!("{mark:?}") };
+        assert_eq!(next_at, Millis(2_000 + 3_600_000));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) fn options() -> Options {
     Options {
         policy: Policy { allow_http: true, allow_private: true },
         timeout: Duration::from_millis(500),
-        retry: vec![Duration::from_millis(50)],
+        retry: vec![Duration::from_millis(50); 200],
         ..Options::default()
     }
 }
