@@ -19,7 +19,7 @@ use kaphila_media::record::Channels;
 use kaphila_media::sdp::Codec;
 use kaphila_media::session::{Command as Media, MediaEvent};
 use kaphila_sip::invite::{Body, Identity, InviteSpec, LegEvent, LegId};
-use kaphila_sip::message::HeaderValue;
+use kaphila_sip::message::{HeaderValue, Uri};
 use kaphila_sip::net::Gone;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
@@ -312,7 +312,8 @@ impl Actor {
                 }
             }
             Effect::Connect(leg, agreed) => {
-                if let Some(signalling) = self.leg(leg).map(|it| it.source) {
+                if let Some((trunk, signalling)) = self.leg(leg).map(|it| (it.trunk, it.source)) {
+                    self.let_learn(trunk);
                     self.media(Media::Connect { agreed: *agreed, signalling });
                 }
             }
@@ -366,13 +367,19 @@ impl Actor {
         };
         let target = candidate.target.clone();
         let target = target.map_err(|error| NotDialled::Transport(error.to_string()))?;
+        let remote = target.remote_of(dial.target.as_ref());
+        let is_v4 = self.media.as_ref().is_none_or(|media| media.local().is_ipv4());
+        if remote.is_ipv4() != is_v4 {
+            let why = "media.address has no RTP for the trunk's version of IP";
+            return Err(NotDialled::Transport(why.to_owned()));
+        }
         let own = candidate.caller_id();
         let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
         let addressing = target.addressing(&self.number, shown.as_deref(), dial.target.as_ref());
         tracing::info!(
             trunk = target.name,
             sip_call_id = dial.identity.call_id,
-            remote = %target.remote,
+            %remote,
             "dialling"
         );
         let spec = InviteSpec {
@@ -380,7 +387,7 @@ impl Actor {
             request_uri: addressing.request_uri,
             from: addressing.from,
             to: addressing.to,
-            remote: target.remote,
+            remote,
             transport: target.transport,
             headers: addressing.headers,
             body: Some(Body::sdp(dial.offer)),
@@ -390,7 +397,7 @@ impl Actor {
         let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
         let id = self.inner.services.sip.invite(spec, sender).await;
         let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let (no, trunk, source) = (dial.leg, dial.trunk, target.remote.ip());
+        let (no, trunk, source) = (dial.leg, dial.trunk, remote.ip());
         self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
         Ok(())
     }
@@ -414,6 +421,14 @@ impl Actor {
         self.legs.iter().find(|leg| leg.no == no)
     }
 
+    /// `--learn-rtp` holds for its own trunk alone.
+    fn let_learn(&self, trunk: usize) {
+        if self.candidates.iter().any(|candidate| candidate.learn_rtp) {
+            let learn = self.candidates.get(trunk).is_some_and(|candidate| candidate.learn_rtp);
+            self.media(Media::LearnSource(learn));
+        }
+    }
+
     fn media(&self, command: Media) {
         if let Some(Err(error)) = self.media.as_ref().map(|media| media.command(command)) {
             tracing::warn!(%error, "a media command was lost");
@@ -434,10 +449,10 @@ impl Actor {
     /// Begins the next transaction, if there is something to write.
     fn write_next(&mut self) {
         let candidates = &self.candidates;
-        let batch = self.journal.next_batch(|trunk, identity| {
+        let batch = self.journal.next_batch(|trunk, identity, redirect| {
             let candidate = candidates.get(trunk);
             let name = candidate.map_or_else(String::new, |it| it.name.clone());
-            (name, leg_row(candidate, &identity))
+            (name, leg_row(candidate, &identity, redirect))
         });
         if let Some(batch) = batch {
             self.write(batch, 0);
@@ -486,7 +501,7 @@ impl Candidate {
 
     /// What its row says of an INVITE to it.
     pub(super) fn leg(&self, identity: &Identity) -> Leg {
-        leg_row(Some(self), identity)
+        leg_row(Some(self), identity, None)
     }
 
     /// As the machine sees it.
@@ -504,14 +519,14 @@ impl Candidate {
     }
 }
 
-fn leg_row(candidate: Option<&Candidate>, identity: &Identity) -> Leg {
+fn leg_row(candidate: Option<&Candidate>, identity: &Identity, redirect: Option<&Uri>) -> Leg {
     let target = candidate.and_then(|it| it.target.as_ref().ok());
     Leg {
         sip_call_id: identity.call_id.clone(),
         from_tag: identity.from_tag.clone(),
         branch: identity.branch.clone(),
         cseq: i64::from(identity.cseq),
-        remote: target.map_or_else(String::new, |it| it.remote.to_string()),
+        remote: target.map_or_else(String::new, |it| it.remote_of(redirect).to_string()),
         transport: target.map_or("udp", |it| it.transport.as_str()).to_ascii_lowercase(),
     }
 }

@@ -5,6 +5,9 @@
 
 use std::collections::VecDeque;
 
+use kaphila_sip::invite::Identity;
+use kaphila_sip::message::Uri;
+
 use super::machine::Write;
 use crate::store::{CallRef, Leg, Millis, NewEvent, Store, StoreError};
 
@@ -57,7 +60,7 @@ impl Journal {
     /// makes the row of an INVITE of trunk `n`.
     pub(super) fn next_batch(
         &mut self,
-        leg: impl Fn(usize, kaphila_sip::invite::Identity) -> (String, Leg),
+        leg: impl Fn(usize, Identity, Option<&Uri>) -> (String, Leg),
     ) -> Option<Batch> {
         let mut batch = Batch { change: None, events: Vec::new() };
         while let Some(write) = self.waiting.pop_front() {
@@ -68,8 +71,8 @@ impl Journal {
             }
             match write {
                 Write::Event(event) => batch.events.push(event),
-                Write::Dialled(trunk, identity) => {
-                    let (name, leg) = leg(trunk, identity);
+                Write::Dialled(trunk, identity, redirect) => {
+                    let (name, leg) = leg(trunk, identity, redirect.as_ref());
                     batch.change = Some(Change::Dialled(name, leg));
                 }
                 Write::Answered(answered) => batch.change = Some(Change::Answered(answered)),
@@ -139,7 +142,7 @@ mod tests {
 
     fn batches(journal: &mut Journal) -> Vec<(&'static str, Vec<i64>)> {
         let next = || {
-            journal.next_batch(|_, identity| {
+            journal.next_batch(|_, identity, _| {
                 let leg = Leg {
                     sip_call_id: identity.call_id,
                     from_tag: identity.from_tag,

@@ -7,10 +7,14 @@
 
 mod actor;
 mod api;
+#[cfg(test)]
+mod bench;
 pub mod cause;
 mod event;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod further;
 mod journal;
 mod machine;
 mod place;

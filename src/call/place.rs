@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use kaphila_media::engine::{MediaCall, OpenOptions};
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::Identity;
 use rand::Rng;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::actor::{Actor, Candidate, Parts, Permits};
 use super::event::{self, Subject};
 use super::machine::{Clock, Machine, Setup, TrunkSetup};
 use super::registry::MAX_COMMANDS;
-use super::{Inner, PlaceAnswer, PlaceRefusal, PlaceRequest, Status};
+use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Status};
 use crate::number::prefixes_permit;
 use crate::store::{
-    self, Authenticated, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError, StoreError,
-    Trunk, TrunkId,
+    self, Authenticated, CallRef, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError,
+    StoreError, Trunk, TrunkId,
 };
 use crate::trunk::limits::{Caps, Over, Permit};
 use crate::trunk::route::{self, NoRoute};
@@ -31,7 +33,9 @@ pub(super) async fn place(
     request: PlaceRequest,
 ) -> Result<PlaceAnswer, PlaceRefusal> {
     let (inner, auth) = (Arc::clone(inner), auth.clone());
-    let task = Box::pin(async move { Placing { inner, auth, request }.run().await });
+    // The end of the server waits for it: what is placed meanwhile is hung up and accounted for.
+    let placing = inner.registry.tasks.token();
+    let task = Box::pin(async move { Placing { inner, auth, request }.run(placing).await });
     #[allow(clippy::disallowed_methods, reason = "a call outlives its request")]
     let placed = tokio::spawn(task).await;
     placed.unwrap_or_else(|error| {
@@ -56,7 +60,7 @@ struct Admitted {
 
 impl Placing {
     #[allow(clippy::disallowed_methods, reason = "a driver: the call's clock begins here")]
-    async fn run(self) -> Result<PlaceAnswer, PlaceRefusal> {
+    async fn run(self, placing: TaskTrackerToken) -> Result<PlaceAnswer, PlaceRefusal> {
         let (now, wall) = (Instant::now(), Millis::wall_clock());
         let caller = self.caller_id()?;
         self.check_destination()?;
@@ -77,11 +81,15 @@ impl Placing {
         let Some(admitted) = self.admit(now, &trunks, &order).await else {
             return Err(self.or_no_credit(PlaceRefusal::TrunkLimit).await);
         };
-        let Some((media, events)) = self.open_media(&admitted) else {
+        let Some((media, events)) = self.open_media() else {
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
         let permits = Permits { _key: key, _capacity: capacity };
-        self.begin(Clock { at: now, wall }, caller, admitted, permits, media, events).await
+        let clock = Clock { at: now, wall };
+        let (call, outcome) = self.begin(clock, caller, admitted, permits, media, events).await?;
+        drop(placing); // the call has a task of its own now
+        let outcome = outcome.await.map_err(|_| PlaceRefusal::Internal)?;
+        Ok(PlaceAnswer { call, outcome })
     }
 
     /// The caller id of the request, else the key's.
@@ -130,36 +138,30 @@ impl Placing {
 
     /// The trunks to dial, from the first one with room.
     async fn admit(&self, now: Instant, trunks: &KeyTrunks, order: &[usize]) -> Option<Admitted> {
-        let ordered = order.iter().filter_map(|at| trunks.trunks.get(*at));
-        let mut ordered = ordered.skip_while(|_| false);
+        let mut ordered = order.iter().filter_map(|at| trunks.trunks.get(*at));
         let limits = &self.inner.registry.trunks;
         let (first, trunk) = ordered.find_map(|trunk| {
             let permit = limits.admit(now, trunk.id, trunk_caps(trunk)).ok()?;
             Some((trunk, permit))
         })?;
         self.inner.registry.note_start(self.auth.key, first.id);
-        let mut candidates = Vec::new();
-        for trunk in std::iter::once(first).chain(ordered) {
-            let targets = &self.inner.registry.targets;
-            let target = targets.resolve(now, trunk).await;
-            candidates.push(Candidate {
-                id: trunk.id,
-                name: trunk.settings.name.clone(),
-                caps: trunk_caps(trunk),
-                learn_rtp: trunk.settings.learn_rtp,
-                target,
-            });
-        }
+        let targets = &self.inner.registry.targets;
+        // All at once: several names that nobody answers for cost what one of them does.
+        let candidates = std::iter::once(first).chain(ordered).map(async |trunk| Candidate {
+            id: trunk.id,
+            name: trunk.settings.name.clone(),
+            caps: trunk_caps(trunk),
+            learn_rtp: trunk.settings.learn_rtp,
+            target: targets.resolve(now, trunk).await,
+        });
+        let candidates = join_all(candidates).await;
         Some(Admitted { candidates, trunk, total: trunks.trunks.len() })
     }
 
     /// A port of its own; without one nothing is dialled.
-    fn open_media(&self, admitted: &Admitted) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
-        let options = OpenOptions {
-            rtp_timeout: self.inner.settings.rtp_timeout,
-            learn_source: admitted.candidates.iter().any(|it| it.learn_rtp),
-            ..OpenOptions::default()
-        };
+    fn open_media(&self) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
+        let rtp_timeout = self.inner.settings.rtp_timeout;
+        let options = OpenOptions { rtp_timeout, ..OpenOptions::default() };
         let opened = self.inner.services.media.open(options);
         opened.inspect_err(|error| tracing::warn!(%error, "no media for a call")).ok()
     }
@@ -173,7 +175,7 @@ impl Placing {
         permits: Permits,
         media: MediaCall,
         media_events: mpsc::Receiver<MediaEvent>,
-    ) -> Result<PlaceAnswer, PlaceRefusal> {
+    ) -> Result<(CallRef, oneshot::Receiver<PlaceOutcome>), PlaceRefusal> {
         let Some(first) = admitted.candidates.first() else { return Err(PlaceRefusal::Internal) };
         let identity = Identity::generate(&mut rand::rng());
         let shown = caller.clone().or_else(|| first.caller_id());
@@ -205,8 +207,7 @@ impl Placing {
             answer,
         });
         self.inner.registry.tasks.spawn(actor.run());
-        let outcome = outcome.await.map_err(|_| PlaceRefusal::Internal)?;
-        Ok(PlaceAnswer { call: placed.call, outcome })
+        Ok((placed.call, outcome))
     }
 
     fn row(

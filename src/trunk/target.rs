@@ -143,6 +143,15 @@ impl Target {
         self.caller_id.as_deref()
     }
 
+    /// Where an INVITE goes: to the trunk, or where a redirect within it points (RFC 3261 §8.1.3.4).
+    #[must_use]
+    pub fn remote_of(&self, redirect: Option<&Uri>) -> SocketAddr {
+        redirect.map_or(self.remote, |uri| {
+            let ip = uri.host.ip().unwrap_or(self.remote.ip());
+            SocketAddr::new(ip, uri.port.unwrap_or(SIP_PORT))
+        })
+    }
+
     /// How `number` is called here, from `caller` where there is one. `redirect` is where a 3xx of
     /// this trunk points.
     #[must_use]
@@ -168,7 +177,7 @@ impl Target {
             Some((HeaderName::parse(name).ok()?, HeaderValue::try_from(value).ok()?))
         });
         Addressing {
-            request_uri: redirect.cloned().unwrap_or_else(|| called.clone()),
+            request_uri: redirect.unwrap_or(&called).clone().into_request_uri(),
             from,
             to: NameAddr::new(called),
             headers: header.into_iter().collect(),
@@ -351,8 +360,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_replaces_the_request_uri_only() {
+    async fn a_redirect_replaces_the_request_uri_and_the_address() {
         let target = target(|_| {}).await.unwrap();
+        let at = |text: &str| target.remote_of(Some(&Uri::parse(text).unwrap())).to_string();
+        assert_eq!(target.remote_of(None), target.remote);
+        assert_eq!(at("sip:other@127.0.0.2:5080"), "127.0.0.2:5080");
+        assert_eq!(at("sip:other@127.0.0.3"), "127.0.0.3:5060");
+        assert_eq!(at("sip:other@trunk.example:5062"), "127.0.0.2:5062");
         let redirect = Uri::parse("sip:other@127.0.0.2:5080").unwrap();
         let addressing = target.addressing(&number("4420"), None, Some(&redirect));
         assert_eq!(addressing.request_uri, redirect);

@@ -140,8 +140,9 @@ pub(crate) struct Dial {
 /// What is written about a call.
 #[derive(Debug)]
 pub(crate) enum Write {
-    /// A further INVITE: what is needed to cancel it.
-    Dialled(usize, Identity),
+    /// A further INVITE, before it is sent: its trunk, what is needed to cancel it, and where a
+    /// redirect pointed.
+    Dialled(usize, Identity, Option<Uri>),
     /// The 200.
     Answered(Answered),
     /// The end.

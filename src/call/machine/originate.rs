@@ -24,7 +24,8 @@ const PTIME_MS: u8 = 20;
 impl Machine {
     pub(super) fn start(&mut self, now: Instant) {
         self.stage = Stage::Dialling;
-        self.timers.set(Timer::AnswerWithin, now + self.setup.timing.answer_within);
+        // From the request on: finding the trunks has taken a part of it.
+        self.timers.set(Timer::AnswerWithin, self.setup.clock.at + self.setup.timing.answer_within);
         self.dial_next_trunk(now);
     }
 
@@ -62,7 +63,8 @@ impl Machine {
             _ => Identity::generate(&mut self.rng),
         };
         if leg.0 > 0 {
-            self.effects.push(Effect::Store(Write::Dialled(trunk, identity.clone())));
+            let write = Write::Dialled(trunk, identity.clone(), target.clone());
+            self.effects.push(Effect::Store(write));
         }
         self.legs.push(Leg {
             trunk,
@@ -319,12 +321,13 @@ impl Machine {
 }
 
 impl TrunkSetup {
-    /// Whether a redirect to `uri` stays within this trunk and names somebody.
+    /// Whether a redirect to `uri` stays within this trunk, names somebody and can be dialled.
     fn owns(&self, uri: &Uri) -> bool {
         let host = uri.host.to_string();
         let host = host.trim_matches(['[', ']']);
         uri.scheme == Scheme::Sip
             && uri.user.is_some()
+            && uri.params.value("transport").is_none_or(|it| it.eq_ignore_ascii_case("udp"))
             && self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 }

@@ -217,7 +217,13 @@ fn a_redirect_within_the_trunk_is_followed_five_times() {
 
 #[test]
 fn a_redirect_elsewhere_is_not_followed() {
-    for contact in ["sip:x@198.51.100.1", "sips:x@192.0.2.9", "sip:192.0.2.9", "tel:+1415"] {
+    for contact in [
+        "sip:x@198.51.100.1",
+        "sips:x@192.0.2.9",
+        "sip:192.0.2.9",
+        "tel:+1415",
+        "sip:x@192.0.2.9;transport=tcp",
+    ] {
         let mut call = Ladder::dialled(setup());
         call.refused_with(302, None, None, &[contact]);
         call.expect(&["row dialled b", "dial 1 b"]);
@@ -434,4 +440,15 @@ fn the_trunks_caller_id_is_shown_where_there_is_no_other() {
     call.ok();
     assert_eq!(call.event("call.answered")["callerId"], "4420");
     assert_eq!(call.event("call.answered")["from"], "4420");
+}
+
+#[test]
+fn the_ten_seconds_of_makecall_count_from_the_request() {
+    let mut call = Ladder::new(setup());
+    call.at(4_000); // finding the trunks took so long
+    call.input(Input::Start);
+    call.at(9_999);
+    call.expect(&["dial 0 a"]);
+    call.at(10_000);
+    call.expect(&["placed ringing a 1"]);
 }

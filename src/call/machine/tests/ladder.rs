@@ -307,7 +307,7 @@ impl Ladder {
             }
             Effect::Record(_, _) => "record".to_owned(),
             Effect::CloseMedia => "close media".to_owned(),
-            Effect::Store(Write::Dialled(trunk, _)) => format!("row dialled {}", name(trunk)),
+            Effect::Store(Write::Dialled(trunk, ..)) => format!("row dialled {}", name(trunk)),
             Effect::Store(Write::Answered(row)) => {
                 self.answered.push(row);
                 "row answered".to_owned()
