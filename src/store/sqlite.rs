@@ -20,6 +20,11 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// How long a write waits for another process's (the command line's) lock. New calls must be
 /// refused within a second when the database is stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long the writer's one connection may take to open: it reads the log that a crash left.
+/// Nobody waits for it with a client: those give up by themselves.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reader is waited for.
+const READ_TIMEOUT: Duration = Duration::from_millis(800);
 /// Readers: enough for lists beside look-ups; WAL lets them run beside the writer.
 const READERS: u32 = 4;
 /// Bytes of write-ahead log kept between checkpoints.
@@ -39,16 +44,17 @@ pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreE
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
         .create_if_missing(true);
-    let pool = || {
+    let pool = |acquire_timeout| {
         SqlitePoolOptions::new()
-            .acquire_timeout(BUSY_TIMEOUT)
+            .acquire_timeout(acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
     };
-    let write = pool().max_connections(1).connect_with(options.clone()).await?;
+    let write = pool(OPEN_TIMEOUT).max_connections(1).connect_with(options.clone()).await?;
     sqlx::migrate!("./migrations/sqlite").run(&write).await?;
-    let read = pool().max_connections(READERS).connect_lazy_with(options.read_only(true));
+    let read =
+        pool(READ_TIMEOUT).max_connections(READERS).connect_lazy_with(options.read_only(true));
     Ok(sql::Pools { write, read })
 }
 
