@@ -102,7 +102,7 @@ async fn not_built(request: Request) -> ApiError {
 
 /// Gives each request an id, renders refusals with it, and tells the rate limit in headers.
 async fn envelope(mut request: Request, next: Next) -> Response {
-    let id = format!("req_{:016x}", rand::random::<u64>());
+    let id = request_id();
     let slot = RateSlot::default();
     request.extensions_mut().insert(slot.clone());
     let mut response = next.run(request).await;
@@ -123,6 +123,10 @@ async fn envelope(mut request: Request, next: Next) -> Response {
         tell_rate(&mut response, decision);
     }
     response
+}
+
+fn request_id() -> String {
+    format!("req_{:016x}", rand::random::<u64>())
 }
 
 fn is_bare_rejection(response: &Response) -> bool {

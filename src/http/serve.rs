@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use super::error::ApiError;
 
 /// Connections at once on one listener; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -125,7 +126,37 @@ async fn to_the_end(router: Router, request: Request<hyper::body::Incoming>) -> 
         Ok(Err(never)) => match never {},
         Err(error) => {
             tracing::error!(%error, "a request's handler panicked");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            // With it fell the layer that gives requests their ids and errors their envelope.
+            ApiError::internal().render(&super::request_id())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_in_the_envelope() {
+        async fn fault() -> &'static str {
+            panic!("a fault")
+        }
+        let router = Router::new().route("/", axum::routing::get(fault));
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let (address, stop) = (listener.address, CancellationToken::new());
+        let serving = tokio::spawn(listener.serve(router, stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        for member in ["\"success\":false", "\"code\":\"INTERNAL_ERROR\"", "\"requestId\":\"req_"] {
+            assert!(answer.contains(member), "{member} in {answer}");
+        }
+        stop.cancel();
+        serving.await.unwrap();
     }
 }
