@@ -1,5 +1,7 @@
 //! Every bound of the store, with its reason.
 
+use std::time::Duration;
+
 use super::Millis;
 
 /// How long an idempotency token is remembered.
@@ -19,3 +21,7 @@ pub(super) const RATE_WINDOW_MS: i64 = Millis::HOUR;
 pub(super) const OLD_WEBHOOK_SECRET_MS: i64 = Millis::DAY;
 /// Rows a list for the command line gives at most.
 pub(super) const LIST: i64 = 1_000;
+/// How often a database is tried that is away at the start, each 400 ms at most, and the pause
+/// between: 5 s.
+pub(super) const OPEN_TRIES: u32 = 10;
+pub(super) const OPEN_PAUSE: Duration = Duration::from_millis(100);

@@ -77,11 +77,27 @@ use read;
 
 impl Store {
     /// Opens `sqlite://FILE` (made if it does not exist, mode 0600) or `postgres://…`, and brings
-    /// its tables up to date.
+    /// its tables up to date. One that is away is waited for, 5 s at most.
     ///
     /// # Errors
     /// The URL, the file, the connection, or a migration.
+    #[allow(clippy::disallowed_methods, reason = "a driver: it waits before it tries again")]
     pub async fn open(url: &str, sync: SyncMode) -> Result<Self, StoreError> {
+        let mut tries = 1;
+        loop {
+            match Self::open_now(url, sync).await {
+                // What serves a running call must be quick to refuse; who starts may wait.
+                Err(error) if error.is_unavailable() && tries < limits::OPEN_TRIES => {
+                    tracing::debug!(%error, tries, "the database is not open yet");
+                    tries += 1;
+                    tokio::time::sleep(limits::OPEN_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_now(url: &str, sync: SyncMode) -> Result<Self, StoreError> {
         const NODE: i64 = 0;
         let (handover, committed) = handover::handover();
         let scheme = url.split(':').next().unwrap_or_default();

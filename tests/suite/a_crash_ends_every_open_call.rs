@@ -144,6 +144,23 @@ async fn a_locked_database_refuses_new_calls_within_a_second_and_heals() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_a_database_that_another_holds() {
+    use sqlx::{ConnectOptions, Executor};
+    let database = Database::sqlite();
+    database.open().await.close().await;
+    let options: sqlx::sqlite::SqliteConnectOptions = database.url.parse().unwrap();
+    // Exclusive locking lets nobody read either.
+    let mut other = options.pragma("locking_mode", "EXCLUSIVE").connect().await.unwrap();
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        drop(other);
+    };
+    let (store, ()) = tokio::join!(Store::open(&database.url, SyncMode::Normal), release);
+    key(&store.unwrap(), 1).await;
+}
+
+#[tokio::test]
 async fn a_key_that_was_known_is_known_while_the_database_is_away() {
     for database in Database::all().await {
         let store = database.open().await;
