@@ -81,7 +81,7 @@ async fn calls_go_on_and_counters_grow() {
 
 async fn spray_sip(site: &Site, exchange: &Exchange, random: &mut StdRng) {
     let stranger = UdpSocket::bind("127.0.0.24:0").await.unwrap();
-    let to = ([127, 0, 0, 1], site.sip).into();
+    let to = site.sip;
     let invite = exchange.legs()[0].invite.clone();
     for n in 0..SPRAY {
         let mut bytes = match n % 3 {

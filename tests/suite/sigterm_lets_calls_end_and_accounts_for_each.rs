@@ -181,7 +181,7 @@ async fn a_second_server_on_the_folder_is_refused() {
     let other = Site::new().await;
     site.set("KAPHILA_HTTP_LISTEN", format!("127.0.0.1:{}", other.http));
     site.set("KAPHILA_ADMIN_LISTEN", format!("127.0.0.1:{}", other.admin));
-    site.set("KAPHILA_SIP_UDP", format!("127.0.0.1:{}", other.sip));
+    site.set("KAPHILA_SIP_UDP", other.sip.to_string());
     let output = site.kaphila(&["serve"]).await;
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);

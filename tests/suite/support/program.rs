@@ -1,10 +1,10 @@
 //! The real program as a child process, in a folder and on ports of its own.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,15 +23,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kaphila");
 /// How long a command, a start or an end is waited for: what they may take is asserted apart.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ports for RTP and RTCP of one site.
-const MEDIA_PORTS: u16 = 400;
-
 /// A folder, its configuration, and the ports it is served on.
 pub(crate) struct Site {
     folder: TempDir,
     pub(crate) http: u16,
     pub(crate) admin: u16,
-    pub(crate) sip: u16,
+    /// Where it speaks SIP, and RTP on the same address.
+    pub(crate) sip: SocketAddr,
     environment: Vec<(String, String)>,
     pub(crate) key: String,
     pub(crate) key_id: String,
@@ -40,9 +38,9 @@ pub(crate) struct Site {
 impl Site {
     /// A folder as `kaphila init` makes it.
     pub(crate) async fn new() -> Self {
-        let (http, admin, sip) = (free_tcp(), free_tcp(), free_udp());
+        let (http, admin) = (free_tcp(), free_tcp());
+        let sip = SocketAddr::new(own_address(), 5_060);
         let folder = tempfile::tempdir().unwrap();
-        let media = media_ports();
         let mut site = Self {
             folder,
             http,
@@ -57,8 +55,8 @@ impl Site {
             ("KAPHILA_CONFIG", config),
             ("KAPHILA_HTTP_LISTEN", format!("127.0.0.1:{http}")),
             ("KAPHILA_ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
-            ("KAPHILA_SIP_UDP", format!("127.0.0.1:{sip}")),
-            ("KAPHILA_MEDIA_PORTS", media),
+            ("KAPHILA_SIP_UDP", sip.to_string()),
+            ("KAPHILA_MEDIA_PORTS", "10000-10399".to_owned()),
             ("KAPHILA_WEBHOOKS_ALLOW_HTTP", "true".to_owned()),
             ("KAPHILA_WEBHOOKS_ALLOW_PRIVATE", "true".to_owned()),
         ] {
@@ -295,21 +293,9 @@ fn free_tcp() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn free_udp() -> u16 {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Below the system's own range, apart from other sites of this test program, and not in use.
-fn media_ports() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const SLOTS: u16 = 23;
-    for _ in 0..SLOTS {
-        let slot = NEXT.fetch_add(1, Ordering::Relaxed) + (std::process::id() % 23) as u16;
-        let first = 10_000 + slot % SLOTS * MEDIA_PORTS;
-        let is_free = |port| std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok();
-        if (first..first + MEDIA_PORTS).step_by(10).all(is_free) {
-            return format!("{first}-{}", first + MEDIA_PORTS - 1);
-        }
-    }
-    panic!("no ports are free for media");
+/// A loopback address that nobody else has: its ports are all free.
+fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = (std::process::id() % 250) as u8 + 1;
+    IpAddr::from([127, process, NEXT.fetch_add(1, Ordering::Relaxed), 1])
 }
