@@ -39,6 +39,11 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         map.insert(key, (value, now));
     }
 
+    /// Forgets one: it is not there any more.
+    pub(super) fn remove(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Forgets everything: something was changed here.
     pub(super) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -177,7 +177,11 @@ impl Store {
             }
             found => found?,
         };
-        let Some(key) = found.map(Arc::new) else { return Ok(None) };
+        let Some(key) = found.map(Arc::new) else {
+            // Revoked, or its grace is over: not even while the database is away is it known again.
+            self.inner.keys.remove(&hash);
+            return Ok(None);
+        };
         self.inner.keys.put(hash, key.clone(), now);
         Ok(Some(Authenticated(key)))
     }

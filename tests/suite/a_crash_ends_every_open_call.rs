@@ -177,6 +177,22 @@ async fn a_key_that_was_known_is_known_while_the_database_is_away() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_seen_revoked_is_not_known_again_while_the_database_is_away() {
+    for database in Database::all().await {
+        let store = database.open().await;
+        let (_, secrets) = key(&store, 10).await;
+        // By the command line: another process.
+        let other = database.open().await;
+        other.revoke_key(&secrets.key_id).await.unwrap();
+        other.close().await;
+        let seen = store.authenticate(&secrets.key, NOW.plus(2_000)).await.unwrap();
+        assert!(seen.is_none());
+        store.close().await;
+        assert!(store.authenticate(&secrets.key, NOW.plus(3_000)).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn the_ledger_can_only_grow() {
     use sqlx::{ConnectOptions, Executor};
     let database = Database::sqlite();
