@@ -98,9 +98,10 @@ impl Machine {
 
     /// A fault of ours in the midst of an input: whatever state it left, the call ends.
     pub(crate) fn crashed(&mut self, now: Instant) -> Vec<Effect> {
-        self.effects.clear();
+        // What was to be written happened, and its events are counted.
+        self.effects.retain(|effect| matches!(effect, Effect::Store(_)));
         if matches!(self.stage, Stage::Over) {
-            return Vec::new();
+            return std::mem::take(&mut self.effects);
         }
         let already = match &self.stage {
             Stage::Closing(closing) => Some((closing.end, closing.at)),

@@ -362,3 +362,21 @@ impl Ladder {
         assert_eq!(self.placed(), 1, "{what}: makecall is answered once");
     }
 }
+
+/// A fault in the midst of an input loses none of the events before it: the numbers have no gap.
+#[test]
+fn what_was_told_before_a_fault_is_told() {
+    let mut call = Ladder::talking(setup());
+    let now = call.machine.setup.clock.at;
+    call.machine.emit(now, "dtmf.received", json!({}));
+    call.machine.effects.push(Effect::CloseMedia);
+    call.crash();
+    call.expect(&[
+        "dtmf.received",
+        "hang up 0 cause 41",
+        "close media",
+        "ended",
+        "row completed internal_error 41 by system",
+        "call.ended",
+    ]);
+}
