@@ -12,12 +12,12 @@ use crate::store::{AmdResult, Ended};
 impl Machine {
     /// `/hangup`: answered at once, and the call is over at once.
     pub(super) fn hang_up(&mut self, now: Instant, id: ReplyId) {
-        self.effects.push(Effect::Reply(id, Ok(super::Reply::Done)));
         let end = match self.stage {
             Stage::Talking => cause::API_HANGUP,
             _ => cause::CANCELED,
         };
         self.end_by_us(now, end);
+        self.effects.push(Effect::Reply(id, Ok(super::Reply::Done)));
     }
 
     pub(super) fn handle_shutdown(&mut self, now: Instant) {
@@ -56,8 +56,9 @@ impl Machine {
         self.recording_ends();
         self.changed = true;
         self.effects.push(Effect::CloseMedia);
-        self.reply_placed(Some(end));
+        // Its place is free before anybody is told that it is over, who may ask for another.
         self.effects.push(Effect::Ended);
+        self.reply_placed(Some(end));
         self.stage = Stage::Closing(Closing { end, at: now, media_closed: false });
         if self.answered.is_none() && self.recording.is_none() {
             return self.finish(now);
@@ -116,8 +117,8 @@ impl Machine {
         let (end, at) =
             already.unwrap_or_else(|| (cause::internal_error(self.answered.is_some()), now));
         self.status = end.status;
-        self.reply_placed(Some(end));
         self.effects.push(Effect::Ended);
+        self.reply_placed(Some(end));
         self.record_end(now, end, at);
         std::mem::take(&mut self.effects)
     }

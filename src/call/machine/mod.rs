@@ -137,6 +137,8 @@ pub(crate) struct Machine {
     status: Status,
     answered: Option<Instant>,
     placed: bool,
+    /// Every trunk was tried in vain.
+    is_exhausted: bool,
     amd: Amd,
     playlist: Playlist,
     /// Digits that are being sent or wait to be.
@@ -170,6 +172,7 @@ impl Machine {
             status: Status::Ringing,
             answered: None,
             placed: false,
+            is_exhausted: false,
             amd,
             playlist: Playlist::default(),
             sending: VecDeque::new(),

@@ -287,6 +287,9 @@ impl Machine {
         }
         self.timers.stop(Timer::AnswerAfterTrying);
         self.timers.stop(Timer::AnswerWithin);
+        if self.is_exhausted {
+            return self.reply_exhausted();
+        }
         let sip_status = self.final_answer().map(|last| last.status);
         let placed = Placed {
             call_id: self.setup.call_id.clone(),
@@ -303,15 +306,17 @@ impl Machine {
 
     /// Every trunk was tried.
     fn end_exhausted(&mut self, now: Instant, end: End) {
-        if !std::mem::replace(&mut self.placed, true) {
-            let name = |trunk: &usize| self.setup.trunks.get(*trunk).map(|it| it.name.clone());
-            self.effects.push(Effect::Placed(PlaceOutcome::Failed {
-                call_id: self.setup.call_id.clone(),
-                attempted_trunks: self.dialled.iter().filter_map(name).collect(),
-                total_trunks: self.setup.total_trunks,
-            }));
-        }
+        self.is_exhausted = true;
         self.end(now, end);
+    }
+
+    fn reply_exhausted(&mut self) {
+        let name = |trunk: &usize| self.setup.trunks.get(*trunk).map(|it| it.name.clone());
+        self.effects.push(Effect::Placed(PlaceOutcome::Failed {
+            call_id: self.setup.call_id.clone(),
+            attempted_trunks: self.dialled.iter().filter_map(name).collect(),
+            total_trunks: self.setup.total_trunks,
+        }));
     }
 
     /// The final answer of the leg that counts.

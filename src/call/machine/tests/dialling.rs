@@ -105,9 +105,9 @@ fn the_end_of_the_list_is_origination_failed_with_the_last_cause() {
     call.at(300);
     call.refused_with(503, Some(34), None, &[]);
     call.expect(&[
-        "origination failed a b",
         "close media",
         "ended",
+        "origination failed a b",
         "row failed trunk_failure 34 by carrier",
         "call.ended",
     ]);
@@ -147,7 +147,7 @@ fn an_answer_of_the_callee_is_final_on_every_trunk() {
         call.refused(status);
         let end = row.split(' ').nth(1).unwrap();
         let placed = format!("placed {end} a 1");
-        call.expect(&["close media", placed.as_str(), "ended", row, "call.ended"]);
+        call.expect(&["close media", "ended", placed.as_str(), row, "call.ended"]);
     }
 }
 
@@ -187,8 +187,8 @@ fn a_488_is_tried_once_more_with_the_other_codecs() {
     call.refused(606);
     call.expect(&[
         "close media",
-        "placed failed a 1",
         "ended",
+        "placed failed a 1",
         "row failed rejected 88 by carrier",
         "call.ended",
     ]);
@@ -266,9 +266,9 @@ fn a_challenge_that_cannot_be_solved_marks_the_trunk() {
     call.refused(401);
     call.expect(&[
         "unauthorized b",
-        "origination failed a b",
         "close media",
         "ended",
+        "origination failed a b",
         "row failed trunk_failure 21 by carrier",
         "call.ended",
     ]);
@@ -283,9 +283,9 @@ fn a_silent_trunk_is_followed_by_the_next_and_then_by_the_end() {
     call.at(8_000);
     call.silence();
     call.expect(&[
-        "origination failed a b",
         "close media",
         "ended",
+        "origination failed a b",
         "row failed trunk_failure 102 by carrier",
         "call.ended",
     ]);
@@ -299,9 +299,9 @@ fn a_transport_error_is_cause_38() {
     call.expect(&["row dialled b", "dial 1 b"]);
     call.input(Input::NotDialled(LegNo(1), NotDialled::Transport("no route".to_owned())));
     call.expect(&[
-        "origination failed a b",
         "close media",
         "ended",
+        "origination failed a b",
         "row failed trunk_failure 38 by carrier",
         "call.ended",
     ]);
@@ -315,9 +315,9 @@ fn a_trunk_at_its_limit_is_skipped_and_is_no_attempt() {
     call.expect(&[
         "row dialled b",
         "dial 1 b",
-        "origination failed a",
         "close media",
         "ended",
+        "origination failed a",
         "row failed trunk_failure 41 by carrier",
         "call.ended",
     ]);
@@ -411,8 +411,8 @@ fn a_200_with_nothing_we_can_speak_is_hung_up() {
         call.expect(&[
             "hang up 0 cause 88",
             "close media",
-            "placed failed a 1",
             "ended",
+            "placed failed a 1",
             "row failed rejected 88 by system",
             "call.ended",
         ]);

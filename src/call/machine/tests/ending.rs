@@ -61,7 +61,7 @@ fn a_key_pressed_just_before_the_hang_up_is_told() {
 fn hangup_while_talking_and_again() {
     let mut call = Ladder::talking(setup());
     call.hang_up();
-    call.expect(&["reply done", "hang up 0 cause 16", "close media", "ended"]);
+    call.expect(&["hang up 0 cause 16", "close media", "ended", "reply done"]);
     call.hang_up();
     call.expect(&["reply NotFound"]);
     call.media_closed();
@@ -77,13 +77,13 @@ fn hangup_while_makecall_waits() {
     call.sip(LegEvent::Trying);
     call.hang_up();
     call.expect(&[
-        "reply done",
         "hang up 0 cause 16",
         "close media",
-        "placed canceled a 1",
         "ended",
+        "placed canceled a 1",
         "row canceled canceled 16 by api",
         "call.ended",
+        "reply done",
     ]);
     assert_eq!(call.event("call.ended")["sipStatus"], Value::Null);
     // The 487 that follows says nothing new.
@@ -100,11 +100,11 @@ fn hangup_while_the_ring_timeout_cancels() {
     call.said_clear();
     call.hang_up();
     call.expect(&[
-        "reply done",
         "close media",
         "ended",
         "row canceled canceled 16 by api",
         "call.ended",
+        "reply done",
     ]);
 }
 
@@ -146,8 +146,8 @@ fn a_shutdown_ends_what_rings_and_what_talks() {
     call.expect(&[
         "hang up 0 cause 41",
         "close media",
-        "placed failed a 1",
         "ended",
+        "placed failed a 1",
         "row failed server_shutdown 41 by system",
         "call.ended",
     ]);
