@@ -1,5 +1,6 @@
 //! The caller's INVITE until its final answer, wanted ([`Calling`]) or not ([`Abandoned`]).
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::answered::{Answered, Leaving};
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::dialog::{Dialog, DialogState};
 use crate::limits::MAX_EARLY_DIALOGS;
-use crate::message::{HeaderValue, Method, Request, Response};
+use crate::message::{HeaderValue, Method, NameAddr, Request, Response};
 use crate::options::response;
 use crate::transaction::{self, ServerKey};
 
@@ -297,7 +298,8 @@ fn refused(
         common.ack_failure(cx, &invite, refusal);
     }
     if is_news {
-        let contacts = refusal.contacts().unwrap_or_default();
+        let mut contacts = refusal.contacts().unwrap_or_default();
+        contacts.sort_by_key(|contact| Reverse(preference(contact)));
         cx.tell(LegEvent::Refused {
             status: refusal.status,
             reason: refusal.reason.clone(),
@@ -307,4 +309,12 @@ fn refused(
         });
     }
     (State::Over(Over::absorbing(cx, Some(invite))), Ok(()))
+}
+
+/// How much a Contact wants to be tried (RFC 3261 §8.1.3.4, §20.10): its q in thousandths, the most
+/// where it says none or none that is one.
+fn preference(contact: &NameAddr) -> u16 {
+    let q = contact.params.value("q").and_then(|q| q.parse::<f32>().ok());
+    let q = q.filter(|q| (0.0..=1.0).contains(q)).unwrap_or(1.0);
+    (q * 1_000.0).round() as u16
 }

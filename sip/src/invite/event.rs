@@ -42,7 +42,7 @@ pub enum LegEvent {
         q850: Option<u8>,
         /// Retry-After.
         retry_after: Option<Duration>,
-        /// Contact, where a 3xx points to.
+        /// Contact, where a 3xx points to, the most wanted first (RFC 3261 §8.1.3.4).
         contacts: Vec<Uri>,
     },
     /// No final answer came.

@@ -45,8 +45,8 @@ fn a_refusal_tells_where_else_and_when() {
     while ladder.endpoint.poll_event().is_some() {}
     let sent = ladder.endpoint.poll_transmit().unwrap();
     let invite = crate::ladder::Message(String::from_utf8(sent.data.to_vec()).unwrap());
-    let headers =
-        "Contact: <sip:a@192.0.2.9>;q=0.9, <sip:b@192.0.2.9>\r\nRetry-After: 30 (busy)\r\n";
+    let headers = "Contact: <sip:a@192.0.2.9>;q=0.25, <sip:b@192.0.2.9>;q=0.9\r\n\
+        Contact: <sip:c@192.0.2.9>, <sip:d@192.0.2.9>;q=often\r\nRetry-After: 30 (busy)\r\n";
     let moved = invite.reply_with("302 Moved Temporarily", "far", headers, "");
     let carrier = crate::ladder::address(crate::ladder::CARRIER);
     let local = kaphila_sip::endpoint::LocalId(0);
@@ -64,5 +64,6 @@ fn a_refusal_tells_where_else_and_when() {
     let (retry_after, contacts) = refused.unwrap();
     assert_eq!(retry_after, Some(std::time::Duration::from_secs(30)));
     let contacts: Vec<String> = contacts.iter().map(ToString::to_string).collect();
-    assert_eq!(contacts, ["sip:a@192.0.2.9", "sip:b@192.0.2.9"]);
+    // RFC 3261 §8.1.3.4: by q, which is 1 where none is said.
+    assert_eq!(contacts, ["c", "d", "b", "a"].map(|user| format!("sip:{user}@192.0.2.9")));
 }
