@@ -1,6 +1,8 @@
 //! Every class of final answer, from SIPp: status, reason, cause, and whether the next trunk is
 //! tried.
 
+use std::net::SocketAddr;
+
 use futures_util::future::join_all;
 use serde_json::Value;
 
@@ -169,27 +171,43 @@ async fn a_trunk_that_asks_for_rest_is_not_called_until_then() {
     node.stop().await;
 }
 
+/// A carrier that only ever redirects: the first INVITE and five hops.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_within_the_trunk_is_followed() {
-    let ip = own_address();
-    let moved = "Contact: <sip:elsewhere@192.0.2.1>;q=0.1, <sip:desk.7@[local_ip]:5060>;q=0.9\n";
+async fn a_redirect_is_followed_five_times() {
+    let moved = "Contact: <sip:desk.7@[local_ip]:[local_port]>\n";
     let redirect = Ladder::invited().answer_with("302 Moved", moved, "").expect("ACK");
-    let Some(carrier) = Sipp::carrier_at(ip, &redirect, 6).await else { return };
+    let Some(carrier) = Sipp::carrier(&redirect, 6).await else { return };
     let node = Node::start(&[carrier.address]).await;
-    // A carrier that only ever redirects: the first INVITE and five hops.
     let (http, answer) = node.make_call("14155550100").await;
     assert_eq!(http, 500, "{answer}");
     let end = node.event(answer["callId"].as_str().unwrap(), "call.ended").await;
     assert_end(&end, 302, 127, "failed", "trunk_failure");
     assert_eq!(end["attempts"].as_array().unwrap().len(), 6, "{end:#}");
     carrier.finish().await;
+    node.stop().await;
+}
 
-    // The same trunk answers now, and is called as the redirect said.
-    let answer = Ladder::invited().accept(Sdp::at(0)).bye();
-    let Some(carrier) = Sipp::carrier_at(ip, &answer, 1).await else { return };
+/// To another port of the same trunk, by the Contact with the highest q that is the trunk's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_leads_to_who_answers() {
+    let ip = own_address();
+    let desk = SocketAddr::new(ip, 5_064);
+    let moved = format!(
+        "Contact: <sip:else@192.0.2.1>;q=1.0, <sip:cellar@{ip}:9>;q=0.1, <sip:desk.7@{desk}>;q=0.9\n"
+    );
+    let redirect = Ladder::invited().answer_with("302 Moved", &moved, "").expect("ACK");
+    let Some(carrier) = Sipp::carrier_at(ip, &redirect, 1).await else { return };
+    let answer =
+        Ladder::invited().and_in_it(&format!("INVITE sip:desk.7@{desk} ")).accept(Sdp::at(0)).bye();
+    let Some(other) = Sipp::carrier_on(desk, &answer, 1).await else { return };
+    let node = Node::start(&[carrier.address]).await;
     let call = node.place("14155550100").await;
     let end = node.event(&call, "call.ended").await;
     assert_eq!((&end["status"], &end["endReason"]), (&"completed".into(), &"normal_hangup".into()));
+    let attempts: Vec<_> =
+        end["attempts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
+    assert_eq!(attempts, [302, 200]);
     carrier.finish().await;
+    other.finish().await;
     node.stop().await;
 }

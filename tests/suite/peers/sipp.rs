@@ -27,7 +27,15 @@ impl Sipp {
 
     /// The same at a given address, for a test that listens there too.
     pub(super) async fn carrier_at(ip: IpAddr, ladder: &Ladder, calls: usize) -> Option<Self> {
-        let address = sip_at(ip);
+        Self::carrier_on(sip_at(ip), ladder, calls).await
+    }
+
+    /// The same at a given port.
+    pub(super) async fn carrier_on(
+        address: SocketAddr,
+        ladder: &Ladder,
+        calls: usize,
+    ) -> Option<Self> {
         let sipp = Self::start(address, ladder, calls, &[])?;
         let bound = async {
             while !is_bound(address) {
