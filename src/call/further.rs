@@ -110,4 +110,7 @@ async fn a_trunk_whose_version_of_ip_has_no_rtp_is_not_dialled() {
     let failed = matches!(&answer.outcome, PlaceOutcome::Failed { attempted_trunks, .. }
         if *attempted_trunks == ["t"]);
     assert!(failed, "{answer:?}");
+    let mut buffer = [0; 64];
+    let heard = timeout(Duration::from_millis(50), carrier.recv_from(&mut buffer)).await;
+    assert!(heard.is_err(), "it was dialled all the same");
 }
