@@ -33,7 +33,7 @@ async fn it_is_partial_with_the_reason_and_the_call_goes_on() {
     let site = Site::with_trunks(&[exchange.address]).await;
     let folder = site.path("data/recordings").display().to_string();
     let Some(starter) = small_disk(&folder) else {
-        eprintln!("SKIPPED: a small file system cannot be mounted here");
+        eprintln!("skipped: a small file system cannot be mounted here");
         return;
     };
     let serving = site.serve_by(&starter, &[]).await;

@@ -45,7 +45,7 @@ impl Database {
             Ok(server) => all.push(Self::postgres(&server).await),
             Err(_) => {
                 let n = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-                println!("skipped ({n}): PostgreSQL, KAPHILA_TEST_POSTGRES is not set");
+                println!("skipped: {n} on PostgreSQL, KAPHILA_TEST_POSTGRES is not set");
             }
         }
         all

@@ -245,7 +245,7 @@ fn files_written_by_sox_play() {
         played += 1;
     }
     if played == 0 {
-        println!("skipped {} files: no sox", kinds.len());
+        println!("skipped: {} files, no sox", kinds.len());
     }
 }
 

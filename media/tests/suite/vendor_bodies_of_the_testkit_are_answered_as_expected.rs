@@ -61,7 +61,7 @@ fn expected() -> Vec<(&'static str, Outcome)> {
 fn each_has_its_outcome() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/testkit/sdp");
     let Ok(table) = fs::read_to_string(folder.join("sdp.tsv")) else {
-        println!("skipped {} bodies: no test kit", expected().len());
+        println!("skipped: {} bodies, no test kit beside the repository", expected().len());
         return;
     };
     let mut files = BTreeSet::new();
