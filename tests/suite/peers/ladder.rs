@@ -153,6 +153,12 @@ impl Ladder {
         self.answer_with(status, DESCRIBED, &sdp.text())
     }
 
+    /// A provisional or final answer of one of several telephones that the INVITE was forked to.
+    pub(super) fn answer_of(self, telephone: &str, status: &str, sdp: Sdp) -> Self {
+        let message = to_invite(status, DESCRIBED, &sdp.text());
+        self.send(&message.replace(";tag=far[call_number]", &format!(";tag={telephone}")))
+    }
+
     /// A request comes; what came before it again is absorbed.
     pub(super) fn expect(mut self, method: &str) -> Self {
         writeln!(self.steps, "<recv request=\"{method}\"/>").unwrap();
@@ -247,6 +253,18 @@ impl Ladder {
     /// The same with other header lines than [`DESCRIBED`].
     pub(super) fn reinvite_with(self, headers: &str, sdp: Sdp, answer: &str) -> Self {
         self.request("INVITE", headers, &sdp.text()).expect_answer(200, answer).ack()
+    }
+
+    /// A re-INVITE without an offer: ours comes in the 200, and `sdp` answers it in the ACK (RFC
+    /// 3261 §14.2).
+    pub(super) fn reinvite_without_offer(self, sdp: Sdp, offer: &str) -> Self {
+        let contact = "Contact: <sip:far@[local_ip]:[local_port]>\n";
+        self.request("INVITE", contact, "").expect_answer(200, offer).in_dialog(
+            "ACK",
+            "ack",
+            DESCRIBED,
+            &sdp.text(),
+        )
     }
 
     /// Offers `sdp` by a re-INVITE, which must be refused.

@@ -50,6 +50,31 @@ async fn and_the_call_is_answered_and_talks() {
     }
 }
 
+/// The INVITE is forked: one telephone plays early media, another one is picked up (RFC 3261
+/// §13.2.2.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn and_who_answers_is_talked_to() {
+    let ip = own_address();
+    let (early, picked_up) = (Ear::at(ip).await, Ear::at(ip).await);
+    let ladder = Ladder::invited()
+        .answer_of("first", "183 Session Progress", Sdp::at(early.port))
+        .answer_of("second", "180 Ringing", Sdp::at(picked_up.port))
+        .answer_of("second", "200 OK", Sdp::at(picked_up.port))
+        .expect_with("ACK", "To: .*tag=second")
+        .expect_with("BYE", "To: .*tag=second")
+        .reply("200 OK");
+    let Some(carrier) = Sipp::carrier_at(ip, &ladder, 1).await else { return };
+    let node = Node::start(&[carrier.address]).await;
+    let call = node.place("14155550100").await;
+    node.event(&call, "call.answered").await;
+    picked_up.hears().await;
+    node.command("/hangup", json!({ "callId": call })).await;
+    node.event(&call, "call.ended").await;
+    carrier.finish().await;
+    assert_eq!(early.heard().len(), 0, "nothing is said before the answer");
+    node.stop().await;
+}
+
 /// Four seconds without a word above 100, and the next trunk is tried. What the first one says
 /// later is put right.
 #[tokio::test(flavor = "multi_thread")]

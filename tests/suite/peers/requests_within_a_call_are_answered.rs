@@ -56,6 +56,31 @@ async fn a_call_is_held_resumed_and_its_codec_changed() {
     }
 }
 
+/// A carrier that refreshes its sessions without an offer: ours has every codec again, and what it
+/// answers in its ACK holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reinvite_without_an_offer_gets_ours() {
+    let ip = own_address();
+    let ear = Ear::at(ip).await;
+    let talk = Sdp::at(ear.port);
+    let other_codec = Sdp { version: 2, codecs: "8", ..talk };
+    let ladder = Ladder::invited()
+        .accept(talk)
+        .pause(300)
+        .reinvite_without_offer(other_codec, "m=audio [0-9]+ RTP/AVP 0 8 101")
+        .pause(500)
+        .bye();
+    let Some(carrier) = Sipp::carrier_at(ip, &ladder, 1).await else { return };
+    let node = Node::start(&[carrier.address]).await;
+    let call = node.place("14155550100").await;
+    let end = node.event(&call, "call.ended").await;
+    assert_eq!(end["endReason"], "normal_hangup");
+    carrier.finish().await;
+    let heard = ear.heard();
+    assert_eq!((heard[0].payload_type, heard[heard.len() - 1].payload_type), (0, 8));
+    node.stop().await;
+}
+
 /// An offer with nothing in it that we speak is 488, and the call goes on as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_that_cannot_be_taken_leaves_the_call_as_it_was() {
