@@ -24,12 +24,19 @@ def main():
         raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join([*FIGURES, *COMMANDS])}")
     for name, measure in FIGURES.items():
         if not words or name in words:
-            repeated(name, runs, lambda: asyncio.run(measure(binary)))
+            try:
+                repeated(name, runs, lambda: asyncio.run(measure(binary)))
+            except Failed as error:
+                raise SystemExit(f"{name}: {error}") from None
     for name, commands in COMMANDS.items():
         if not words or name in words:
             for command in commands:
                 print(f"{name}: {' '.join(command)}", flush=True)
                 subprocess.run(command, check=True)
+
+
+class Failed(Exception):
+    """What was asked of the server was not done: there is nothing to measure."""
 
 
 def repeated(name, runs, measure):
@@ -69,7 +76,7 @@ class Bench:
         status, answer, at = await self.customer.post(
             "/makecall", number=number, webhookUrl=self.hooks.url, **more)
         if status != 200:
-            raise SystemExit(f"/makecall: {status} {answer}")
+            raise Failed(f"/makecall: {status} {answer}")
         return number, answer["callId"], at
 
     async def calls(self, rate, count, **more):
@@ -81,12 +88,12 @@ class Bench:
     async def command(self, path, **body):
         status, answer, at = await self.customer.post(path, **body)
         if status != 200:
-            raise SystemExit(f"{path}: {status} {answer}")
+            raise Failed(f"{path}: {status} {answer}")
         return at
 
     async def heard(self, name, call_ids, limit=30):
         if not await self.hooks.until(lambda: all(self.hooks.arrival(it, name) for it in call_ids), limit):
-            raise SystemExit(f"{name} did not come for every call")
+            raise Failed(f"{name} did not come for every call")
 
 
 def spread(what, values, **goals):

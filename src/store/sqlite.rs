@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::{StoreError, SyncMode};
 
+mod checkpoint;
 #[path = "sql/mod.rs"]
 pub(super) mod sql;
 
@@ -43,6 +44,7 @@ pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreE
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+        .pragma("wal_autocheckpoint", "0")
         .create_if_missing(true);
     let pool = |acquire_timeout| {
         SqlitePoolOptions::new()
@@ -53,6 +55,7 @@ pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreE
     };
     let write = pool(OPEN_TIMEOUT).max_connections(1).connect_with(options.clone()).await?;
     sqlx::migrate!("./migrations/sqlite").run(&write).await?;
+    checkpoint::start(options.clone(), write.close_event());
     let read =
         pool(READ_TIMEOUT).max_connections(READERS).connect_lazy_with(options.read_only(true));
     Ok(sql::Pools { write, read })
