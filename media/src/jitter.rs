@@ -36,6 +36,9 @@ const LATEST: i64 = 8000;
 /// sender's timestamps stood still in a pause.
 const SLOWER: u32 = 3;
 
+/// Who has not caught up this long after the path became slower will not: 2 s.
+const STANDSTILL: i64 = 16_000;
+
 /// The window of the least transit is between one and two of these: 4 s. Long enough to meet a
 /// fast packet, short against a drift of 200 ppm (a millisecond and a half).
 const WINDOW: i64 = 32_000;
@@ -84,6 +87,8 @@ struct Stream {
     correcting: bool,
     /// Packets that were too late since the last in time.
     late: u32,
+    /// The least transit before the path seemed to become slower, and when that was.
+    before: Option<(i64, i64)>,
     /// What the next packet of another timeline must be: sequence, and transit about this.
     astray: Option<(u16, i64)>,
 }
@@ -172,6 +177,7 @@ impl Jitter {
         let at = stream.timestamps.peek(timestamp);
         stream.astray = None;
         stream.transit.observe(now, now - at);
+        self.settle(&mut stream, now, now - at);
         let outcome = self.write(&mut stream, now, sequence, at, audio);
         self.stream = Some(stream);
         outcome
@@ -222,7 +228,21 @@ impl Jitter {
             fresh: true,
             correcting: false,
             late: 0,
+            before: None,
             astray: None,
+        }
+    }
+
+    /// A packet as fast as those before the path seemed slower: its sender had only stood still,
+    /// and has caught up. Back to its clock at once; what came too late for that is given up.
+    fn settle(&mut self, stream: &mut Stream, now: i64, transit: i64) {
+        let Some((least, since)) = stream.before else { return };
+        let has_caught_up = transit <= least + SLACK;
+        if has_caught_up {
+            self.skip_to(stream, self.clock - stream.transit.least());
+        }
+        if has_caught_up || now - since > STANDSTILL {
+            stream.before = None;
         }
     }
 
@@ -244,6 +264,7 @@ impl Jitter {
             if stream.late >= SLOWER {
                 // Follow it. Where it was but a burst after a stall, the faster packets that come
                 // next bring reading back before anything is heard.
+                stream.before.get_or_insert((stream.transit.least(), now));
                 stream.transit = LeastTransit::new(now, now - at);
                 stream.fresh = true;
                 stream.late = 0;

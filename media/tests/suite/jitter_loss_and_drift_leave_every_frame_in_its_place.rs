@@ -100,6 +100,43 @@ fn concealment_and_drift_make_no_click() {
     }
 }
 
+/// A sender that stands still for 160 ms, and then sends what it owes `gap` ms apart, is not a
+/// slower path: what it says once it has caught up is in its place, at its pitch.
+#[test]
+fn a_sender_that_stutters_is_back_in_its_place() {
+    for gap in [0, 5, 10, 13] {
+        let start = Instant::now();
+        let at = |ms: i64| start + Duration::from_millis(ms as u64);
+        let peer = address("192.0.2.9:5000");
+        let mut end = End::answered(start, address("192.0.2.1:4000"), peer, 9);
+        end.record(start, Channels::Mono);
+        let burst = 1_600 * 8..1_800 * 8;
+        let audio = |at: i64| if burst.contains(&at) { sine(1000.0, 8000.0, at) } else { 50 };
+        // Frame 50 is due at 1 s; the last of those that wait is sent when it is due.
+        let sent = |n: i64| (20 * n).max(if n < 50 { 0 } else { 1_160 + (n - 50) * gap });
+        let (mut payload, mut next) = ([0; 160], 0);
+        for ms in 0..2_500 {
+            while sent(next) <= ms {
+                let samples: Vec<_> = (next * 160..(next + 1) * 160).map(audio).collect();
+                Codec::Pcma.encode(&samples, &mut payload);
+                let packet = rtp(8, next as u16, (next * 160) as u32, 7, &payload);
+                end.handle(at(ms), Channel::Rtp, peer, &packet);
+                next += 1;
+            }
+            if ms % 20 == 0 {
+                end.tick(at(ms));
+            }
+        }
+        let loud = |sample: &i16| sample.abs() > 2_000;
+        let first = end.recorded.iter().position(loud).unwrap() as i64;
+        let last = end.recorded.iter().rposition(loud).unwrap() as i64;
+        for (found, expected) in [(first, burst.start), (last, burst.end)] {
+            assert!((found - expected).abs() < 160, "{gap} ms: {found}, not {expected}");
+        }
+        assert!((last - first - 1_600).abs() < 10, "{gap} ms: {} samples", last - first);
+    }
+}
+
 #[test]
 fn without_jitter_and_loss_audio_passes_untouched() {
     let start = Instant::now();
