@@ -40,7 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
     after_help = "Examples:\n  kaphila dial sip:100@127.0.0.1:5070\n  kaphila dial sip:0014155550100@198.51.100.7 --play hello.wav --record heard.wav --digits 1234#"
 )]
 pub struct DialArgs {
-    /// Whom to call: sip:user@host[:port], over UDP.
+    /// Whom to call: `sip:user@host[:port]`, over UDP.
     uri: String,
     /// Play this when it is answered; hang up after it.
     #[arg(long, value_name = "FILE")]

@@ -7,7 +7,7 @@
 //! when that is full the rings are, and what comes then is silence in the file. A disk that is full
 //! ends that recording as partial with the reason.
 //!
-//! Start at [`Spool::start`] and [`Spool::record`]; what a crash left is mended by [`repair`].
+//! Start at [`Spool::start`] and [`Spool::record`]; what a crash left is mended by [`fn@repair`].
 
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};

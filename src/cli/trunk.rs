@@ -62,7 +62,7 @@ pub(super) enum TrunkCommand {
 pub(super) struct AddArgs {
     /// Its name, as customers see it.
     name: String,
-    /// Where it is dialled: sip:host[:port], over UDP.
+    /// Where it is dialled: `sip:host[:port]`, over UDP.
     #[arg(long, value_name = "URI")]
     uri: String,
     /// What is dialled before every number.

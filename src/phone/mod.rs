@@ -1,7 +1,7 @@
 //! A test telephone: it is called without a carrier, answers as told, sends digits, hangs up, and
 //! reports what it heard.
 //!
-//! It knows callee's SIP and one scenario. Start at [`run`]; [`call`] is one call.
+//! It knows callee's SIP and one scenario. Start at [`run`]; `call` is one call.
 #![allow(clippy::disallowed_methods, reason = "a driver: answers calls against the clock")]
 
 mod call;

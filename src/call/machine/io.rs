@@ -41,7 +41,7 @@ pub(crate) enum Input {
     Command(ReplyId, Command),
     /// The server stops.
     Shutdown,
-    /// A time of [`Machine::poll_timeout`] has come.
+    /// A time of `Machine::poll_timeout` has come.
     Timeout,
 }
 
@@ -127,7 +127,7 @@ pub(crate) enum Effect {
 pub(crate) struct Dial {
     /// Its leg.
     pub(crate) leg: LegNo,
-    /// Index in [`Setup::trunks`].
+    /// Index in `Setup::trunks`.
     pub(crate) trunk: usize,
     /// Call-ID, tag and branch.
     pub(crate) identity: Identity,
