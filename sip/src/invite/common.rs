@@ -23,7 +23,7 @@ pub(crate) struct Common {
     /// The ACK of the answer, while it waits for the owner to have noted it; at the latest until
     /// then.
     held: Option<(Ack, Instant)>,
-    /// [`LegEvent::Closed`] was told.
+    /// `LegEvent::Closed` was told.
     pub(crate) is_closed: bool,
 }
 
