@@ -53,7 +53,7 @@ pub(super) struct Candidate {
 
 /// What a live call uses up of the server's and the key's caps.
 pub(super) struct Permits {
-    pub(super) _key: Permit<KeyId>,
+    pub(super) key: Permit<KeyId>,
     pub(super) _capacity: Permit<()>,
 }
 

@@ -54,6 +54,8 @@ struct Placing {
 struct Admitted {
     candidates: Vec<Candidate>,
     trunk: Permit<TrunkId>,
+    /// Where the round robin stood before.
+    previous: Option<TrunkId>,
     /// How many are assigned to the key.
     total: usize,
 }
@@ -64,9 +66,6 @@ impl Placing {
         let (now, wall) = (Instant::now(), Millis::wall_clock());
         let caller = self.caller_id()?;
         self.check_destination()?;
-        if self.inner.registry.is_draining() {
-            return Err(PlaceRefusal::Draining);
-        }
         let trunks = self.inner.services.store.key_trunks(&self.auth, wall).await;
         let trunks = trunks.map_err(|error| unavailable(&error))?;
         let order = self.route(now, &trunks)?;
@@ -74,6 +73,9 @@ impl Placing {
             Ok(permit) => permit,
             Err(over) => return Err(self.or_no_credit(over_key(over)).await),
         };
+        if self.inner.registry.is_draining() {
+            return Err(self.or_no_credit(PlaceRefusal::Draining).await);
+        }
         let whole = Caps { concurrent: Some(self.inner.settings.max_calls), per_second: None };
         let Ok(capacity) = self.inner.registry.capacity.admit(now, (), whole) else {
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
@@ -84,7 +86,7 @@ impl Placing {
         let Some((media, events)) = self.open_media() else {
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
-        let permits = Permits { _key: key, _capacity: capacity };
+        let permits = Permits { key, _capacity: capacity };
         let clock = Clock { at: now, wall };
         let (call, outcome) = self.begin(clock, caller, admitted, permits, media, events).await?;
         drop(placing); // the call has a task of its own now
@@ -144,7 +146,7 @@ impl Placing {
             let permit = limits.admit(now, trunk.id, trunk_caps(trunk)).ok()?;
             Some((trunk, permit))
         })?;
-        self.inner.registry.note_start(self.auth.key, first.id);
+        let previous = self.inner.registry.note_start(self.auth.key, first.id);
         let targets = &self.inner.registry.targets;
         // All at once: several names that nobody answers for cost what one of them does.
         let candidates = std::iter::once(first).chain(ordered).map(async |trunk| Candidate {
@@ -155,7 +157,7 @@ impl Placing {
             target: targets.resolve(now, trunk).await,
         });
         let candidates = join_all(candidates).await;
-        Some(Admitted { candidates, trunk, total: trunks.trunks.len() })
+        Some(Admitted { candidates, trunk, previous, total: trunks.trunks.len() })
     }
 
     /// A port of its own; without one nothing is dialled.
@@ -182,7 +184,16 @@ impl Placing {
         let row = self.row(clock.wall, first, &identity, shown.clone());
         let initiated = self.initiated(clock.wall, first.name.clone(), shown);
         let stored = self.inner.services.store.place(&self.auth, row, initiated).await;
-        let placed = stored.map_err(refusal)?;
+        let placed = match stored {
+            Ok(placed) => placed,
+            Err(error) => {
+                // Nothing was placed: neither a cap nor the round robin has moved.
+                self.inner.registry.take_start_back(self.auth.key, first.id, admitted.previous);
+                admitted.trunk.give_back();
+                permits.key.give_back();
+                return Err(refusal(error));
+            }
+        };
 
         let setup = self.setup(clock, caller, &admitted, &placed, identity, media.local());
         let machine = Machine::new(setup);

@@ -130,9 +130,22 @@ impl Registry {
         lock(&self.shared.rounds).get(&key).copied()
     }
 
-    /// A call of the key begins with `trunk`.
-    pub(super) fn note_start(&self, key: KeyId, trunk: TrunkId) {
-        lock(&self.shared.rounds).insert(key, trunk);
+    /// A call of the key begins with `trunk`; where the one before began.
+    pub(super) fn note_start(&self, key: KeyId, trunk: TrunkId) -> Option<TrunkId> {
+        lock(&self.shared.rounds).insert(key, trunk)
+    }
+
+    /// The call that was to begin at `trunk` was not placed: the round is where it was, unless
+    /// another call has moved it since.
+    pub(super) fn take_start_back(&self, key: KeyId, trunk: TrunkId, previous: Option<TrunkId>) {
+        let mut rounds = lock(&self.shared.rounds);
+        if rounds.get(&key) != Some(&trunk) {
+            return;
+        }
+        match previous {
+            Some(previous) => rounds.insert(key, previous),
+            None => rounds.remove(&key),
+        };
     }
 
     /// What is left of an ended call.

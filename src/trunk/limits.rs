@@ -52,6 +52,7 @@ impl<K: Eq + Hash> Default for Limiter<K> {
 /// One counted use; it ends with this value.
 pub struct Permit<K: Eq + Hash> {
     key: K,
+    at: Instant,
     meters: Arc<Mutex<HashMap<K, Meter>>>,
 }
 
@@ -86,7 +87,7 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
         }
         meter.running += 1;
         drop(meters);
-        Ok(Permit { key, meters: Arc::clone(&self.meters) })
+        Ok(Permit { key, at: now, meters: Arc::clone(&self.meters) })
     }
 
     /// How many of `key` run.
@@ -94,6 +95,18 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     pub fn running(&self, key: &K) -> u32 {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.get(key).map_or(0, |meter| meter.running)
+    }
+}
+
+impl<K: Eq + Hash> Permit<K> {
+    /// Ends it as if it had never begun: its start counts no more.
+    pub fn give_back(self) {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = meters.get_mut(&self.key)
+            && let Some(start) = meter.starts.iter().rposition(|at| *at == self.at)
+        {
+            meter.starts.remove(start);
+        }
     }
 }
 
@@ -175,6 +188,16 @@ mod tests {
             assert!(window[3].duration_since(window[0]) > Duration::from_secs(1));
         }
         assert!(admitted.len() >= 27, "{} of some 28 that may", admitted.len());
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_counted() {
+        let (now, limiter) = (Instant::now(), Limiter::default());
+        let caps = Caps { concurrent: Some(1), per_second: Some(1) };
+        limiter.admit(now, 7, caps).unwrap().give_back();
+        assert!(limiter.meters.lock().unwrap().is_empty());
+        drop(limiter.admit(now, 7, caps).unwrap());
+        assert_eq!(limiter.admit(now, 7, caps).unwrap_err(), Over::PerSecond, "that one counts");
     }
 
     #[test]

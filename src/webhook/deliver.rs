@@ -5,9 +5,11 @@
 //! between attempts) is read from there.
 #![allow(clippy::disallowed_methods, reason = "a driver: it spawns, sleeps and reads the clock")]
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -143,7 +145,13 @@ impl Task {
             self.scan_when_due(now).await;
             self.take_committed(now);
             while let Some(event) = self.schedule.poll_attempt(now) {
-                self.sending.spawn(self.sender.clone().send(event));
+                let send = AssertUnwindSafe(self.sender.clone().send(Arc::clone(&event)));
+                // A fault of ours in one request is a failed attempt, not an event that waits for
+                // the next start.
+                self.sending.spawn(async move {
+                    let sent = send.catch_unwind().await;
+                    sent.unwrap_or_else(|_| (event, Err("internal error".to_owned())))
+                });
             }
             let stopping = *self.stopped.borrow() || !open;
             if stopping && self.schedule.in_flight() == 0 {

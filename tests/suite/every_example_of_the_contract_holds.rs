@@ -247,6 +247,19 @@ async fn what_goes_wrong_has_the_documented_code() {
         "INSUFFICIENT_CREDITS",
         "Insufficient credits",
     );
+    let mut poor_of_many = Vec::new();
+    for trunk in ["trunk-0", "other"] {
+        let settings =
+            kaphila::store::TrunkSettings::new(trunk, format!("sip:{}", carrier.address()));
+        let settings = kaphila::store::TrunkSettings { max_cps: Some(1), ..settings };
+        server.store.put_trunk(settings, kaphila::store::Millis::wall_clock()).await.unwrap();
+        poor_of_many.push(trunk);
+    }
+    let poor = api.another(&server, 0, 100, &poor_of_many).await;
+    for _ in 0..3 {
+        // A refused placing uses up nothing of the trunks' calls per second.
+        poor.post("/makecall", call()).await.refused(402, "INSUFFICIENT_CREDITS", "");
+    }
     // 429
     let slow = api.another(&server, 5, 1, &["trunk-0"]).await;
     slow.post("/hangup", json!({ "callId": "1.1" })).await.refused(404, "CALL_NOT_FOUND", "");
