@@ -3,6 +3,8 @@
 //! It knows the E-model's formula for G.711 with concealment. It refuses to know packets: figures
 //! come from [`crate::reception`] and RTCP. Start at [`mean_opinion_score`].
 
+use std::fmt;
+
 use crate::sdp::Codec;
 
 /// How a call sounded, seen from here.
@@ -24,6 +26,27 @@ pub struct Quality {
     pub received: u64,
     /// Loss of what we sent, in per cent, as the far end's last report has it.
     pub far_loss_percent: Option<f64>,
+}
+
+impl fmt::Display for Quality {
+    /// One line for the operator; what is not known is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sent {}, received {}", self.sent, self.received)?;
+        if let Some(codec) = self.codec {
+            write!(f, ", {}, lost {:.1} %", codec.name(), self.loss_percent)?;
+            write!(f, ", jitter {:.1} ms", self.jitter_ms)?;
+        }
+        if let Some(mos) = self.mos {
+            write!(f, ", MOS {mos:.2}")?;
+        }
+        if let Some(rtt) = self.rtt_ms {
+            write!(f, ", round trip {rtt:.1} ms")?;
+        }
+        if let Some(lost) = self.far_loss_percent {
+            write!(f, "; the far end lost {lost:.1} %")?;
+        }
+        Ok(())
+    }
 }
 
 /// R0 − Is with all defaults of G.107 (§7.7 of its 2015 edition).
@@ -58,6 +81,28 @@ fn opinion(r: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_line_tells_what_is_known() {
+        let mut quality = super::Quality {
+            codec: None,
+            mos: None,
+            loss_percent: 0.0,
+            jitter_ms: 0.0,
+            rtt_ms: None,
+            sent: 3,
+            received: 0,
+            far_loss_percent: None,
+        };
+        assert_eq!(quality.to_string(), "sent 3, received 0");
+        quality.codec = Some(super::Codec::Pcma);
+        quality.mos = Some(4.369);
+        quality.rtt_ms = Some(2.04);
+        assert_eq!(
+            quality.to_string(),
+            "sent 3, received 0, PCMA, lost 0.0 %, jitter 0.0 ms, MOS 4.37, round trip 2.0 ms"
+        );
+    }
+
     use super::*;
 
     #[test]

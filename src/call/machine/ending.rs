@@ -69,7 +69,7 @@ impl Machine {
 
     /// The media's figures have come: the last that it says.
     pub(super) fn media_closed(&mut self, now: Instant, quality: &Quality) {
-        self.trace.note(now, format_args!("media closed: {quality:?}"));
+        self.trace.note(now, format_args!("media closed: {quality}"));
         self.quality = self.answered.map(|_| quality_json(quality));
         match &mut self.stage {
             Stage::Closing(closing) => closing.media_closed = true,
