@@ -49,6 +49,8 @@ struct Inner {
     trunks: Cache<KeyId, Arc<KeyTrunks>>,
     secrets: Cache<KeyId, Arc<Vec<String>>>,
     committed: Mutex<Option<Committed>>,
+    /// SQLite's checkpoints, waited for at the end so that no log is left behind.
+    checkpoints: Mutex<Option<sqlite::Checkpoints>>,
 }
 
 enum Backend {
@@ -101,9 +103,11 @@ impl Store {
         const NODE: i64 = 0;
         let (handover, committed) = handover::handover();
         let scheme = url.split(':').next().unwrap_or_default();
+        let mut checkpoints = None;
         let backend = match scheme {
             "sqlite" => {
-                let pools = sqlite::open(url, sync).await?;
+                let (pools, task) = sqlite::open(url, sync).await?;
+                checkpoints = Some(task);
                 let writer = sqlite::sql::writer::Writer::start(&pools, NODE, handover).await?;
                 Backend::Sqlite(pools, writer)
             }
@@ -121,6 +125,7 @@ impl Store {
             trunks: Cache::default(),
             secrets: Cache::default(),
             committed: Mutex::new(Some(committed)),
+            checkpoints: Mutex::new(checkpoints),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -131,6 +136,10 @@ impl Store {
         match &self.inner.backend {
             Backend::Sqlite(pools, _) => {
                 pools.read.close().await;
+                let checkpoints = self.inner.checkpoints.lock().ok().and_then(|mut it| it.take());
+                if let Some(checkpoints) = checkpoints {
+                    checkpoints.stop().await;
+                }
                 pools.write.close().await;
             }
             Backend::Postgres(pools, _) => {

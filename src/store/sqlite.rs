@@ -11,6 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::{StoreError, SyncMode};
 
 mod checkpoint;
+
+pub(super) use checkpoint::Checkpoints;
 #[path = "sql/mod.rs"]
 pub(super) mod sql;
 
@@ -31,8 +33,12 @@ const READERS: u32 = 4;
 /// Bytes of write-ahead log kept between checkpoints.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// Opens (and makes) the file of `url`, its tables up to date.
-pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreError> {
+/// Opens (and makes) the file of `url`, its tables up to date; the task ends once the pool of writers
+/// is closed.
+pub(super) async fn open(
+    url: &str,
+    sync: SyncMode,
+) -> Result<(sql::Pools, Checkpoints), StoreError> {
     let options = SqliteConnectOptions::from_str(url).map_err(StoreError::from)?;
     make_private(options.get_filename())?;
     let options = options
@@ -55,10 +61,10 @@ pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreE
     };
     let write = pool(OPEN_TIMEOUT).max_connections(1).connect_with(options.clone()).await?;
     sqlx::migrate!("./migrations/sqlite").run(&write).await?;
-    checkpoint::start(options.clone(), write.close_event());
+    let checkpoints = Checkpoints::start(options.clone(), write.close_event());
     let read =
         pool(READ_TIMEOUT).max_connections(READERS).connect_lazy_with(options.read_only(true));
-    Ok(sql::Pools { write, read })
+    Ok((sql::Pools { write, read }, checkpoints))
 }
 
 /// The database is its owner's alone, whatever the umask; `-wal` and `-shm` follow its mode.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Between two checkpoints; what is in the log is safe from `kill -9` as it is.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,33 +22,64 @@ const LONG: i64 = 16_384;
 /// Whether it was kept from ending, pages in the log, pages of it that are in the file.
 type Done = (i64, i64, i64);
 
-/// Starts the task; it ends when `closed` does.
-pub(super) fn start(options: SqliteConnectOptions, closed: impl Future + Send + 'static) {
-    tokio::spawn(async move {
-        tokio::select! {
-            () = run(options) => {}
-            _ = closed => {}
-        }
-    });
+/// The running task.
+pub(in crate::store) struct Checkpoints {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
-async fn run(options: SqliteConnectOptions) {
-    let mut conn: Option<SqliteConnection> = None;
+impl Checkpoints {
+    /// Starts the task; it also ends when `closed` does.
+    pub(super) fn start(
+        options: SqliteConnectOptions,
+        closed: impl Future + Send + 'static,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut conn = None;
+            tokio::select! {
+                () = run(&options, &mut conn) => {}
+                () = stopped.cancelled() => {}
+                _ = closed => {}
+            }
+            if let Some(conn) = conn {
+                // The process ends; what is in the log is read at the next start.
+                let _ = conn.close().await;
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Ends the task and its connection. Connections to a file must close one after another: SQLite
+    /// removes the log with the last one, and two at once each take the other for the last.
+    pub(in crate::store) async fn stop(self) {
+        self.stop.cancel();
+        // A task that panicked has nothing open any more.
+        let _ = self.task.await;
+    }
+}
+
+async fn run(options: &SqliteConnectOptions, conn: &mut Option<SqliteConnection>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let opened = match conn.take() {
-            Some(open) => Ok(open),
-            None => SqliteConnection::connect_with(&options).await,
-        };
-        let done = match opened {
-            Ok(mut open) => checkpoint(&mut open, LONG).await.map(|()| conn = Some(open)),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
+        if let Err(error) = once(options, conn).await {
             // The writer meets the same fault, and says so.
             tracing::debug!(%error, "no checkpoint");
+            *conn = None;
         }
     }
+}
+
+async fn once(
+    options: &SqliteConnectOptions,
+    conn: &mut Option<SqliteConnection>,
+) -> Result<(), sqlx::Error> {
+    let open = match conn {
+        Some(open) => open,
+        None => conn.insert(SqliteConnection::connect_with(options).await?),
+    };
+    checkpoint(open, LONG).await
 }
 
 async fn checkpoint(conn: &mut SqliteConnection, long: i64) -> Result<(), sqlx::Error> {
