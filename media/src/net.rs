@@ -174,7 +174,7 @@ pub fn raise_nice() -> Priority {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "no safe wrapper sets the scheduling class of a thread")]
 fn set_real_time() -> bool {
     let lowest = libc::sched_param { sched_priority: 1 };
     // SAFETY: 0 is the calling thread; the kernel reads `lowest`, which outlives the call.

@@ -80,7 +80,6 @@ impl TickOutput {
 
     /// Adds a packet that `write` puts into the buffer, telling its length; `None` adds nothing.
     /// False where there is no room left.
-    #[allow(dead_code)]
     pub(crate) fn push(
         &mut self,
         channel: Channel,
