@@ -19,7 +19,7 @@ const FRAME_SAMPLES: usize = 160;
 
 /// Audio that a ring holds. It is emptied every 100 ms by a thread that does not wait for the disk;
 /// the rest is for a machine that stands still. Bounded by the memory a call may have (64 KiB).
-const RING_MS: usize = 800;
+const RING_MS: usize = 400;
 
 /// How the two directions of a call are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,13 +262,13 @@ mod tests {
     #[test]
     fn a_full_ring_becomes_silence_of_the_same_length_at_that_place() {
         let (mut tap, mut out) = tap(Channels::Mono);
-        for _ in 0..40 {
+        for _ in 0..20 {
             tap.write(&[7; 160], &[]);
         }
         tap.write(&[8; 160], &[]);
         tap.write(&[8; 80], &[]);
         assert_eq!(tap.lost(), 240);
-        assert_eq!(drain(&mut out), vec![7; 40 * 160]);
+        assert_eq!(drain(&mut out), vec![7; 20 * 160]);
         tap.write(&[9; 160], &[]);
         assert_eq!(drain(&mut out), [vec![0; 240], vec![9; 160]].concat());
         tap.skip(100);

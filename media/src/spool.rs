@@ -2,7 +2,7 @@
 //!
 //! They know files and what a disk may do wrong. They refuse to know calls and to make anybody wait.
 //! One thread, which never touches the disk, empties the rings ([`crate::record`]) into batches of
-//! half a second; the other writes each batch and makes the header true, so that a crash loses less
+//! a quarter of a second; the other writes each batch and makes the header true, so that a crash loses less
 //! than a second. While the disk stands still the batches wait in a pool that all recordings share;
 //! when that is full the rings are, and what comes then is silence in the file. A disk that is full
 //! ends that recording as partial with the reason.
@@ -35,13 +35,13 @@ pub use repair::{HEADER, Outcome, Report, mend, repair};
 const MAX_WAITING: usize = 1024;
 
 /// Batches that wait for the disk: some four seconds of 2 000 recordings.
-const MAX_ORDERS: usize = 16_384;
+const MAX_ORDERS: usize = 32_768;
 
 /// Bytes of audio that wait for the disk: four seconds of 1 000 recordings, more of fewer.
 const POOL: usize = 64 << 20;
 
 /// Samples in a batch at most; bounds what is kept for each recording.
-const BATCH: usize = 4096;
+const BATCH: usize = 2048;
 
 /// Where the end of the process waits for a disk that hangs.
 const STOP_WAIT: Duration = Duration::from_secs(5);

@@ -127,8 +127,9 @@ enum Wake {
 }
 
 impl Actor {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self {
+    /// Boxed: its task would keep it twice.
+    pub(super) fn new(parts: Parts) -> Box<Self> {
+        Box::new(Self {
             stopping: parts.inner.registry.stopping(),
             inner: parts.inner,
             machine: parts.machine,
@@ -148,12 +149,12 @@ impl Actor {
             journal: Journal::default(),
             writing: None,
             inputs: VecDeque::new(),
-        }
+        })
     }
 
     /// Lives until the call is accounted for and nothing of its legs remains. A fault on the way
     /// ends this call (`internal_error`) and no other.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let span = tracing::info_span!("call", call_id = self.machine.call_id());
         async {
             let lived = AssertUnwindSafe(async {
@@ -180,7 +181,7 @@ impl Actor {
                     let id = ReplyId(self.next_reply);
                     self.next_reply += 1;
                     self.replies.push_back((id, reply));
-                    self.take(Input::Command(id, command)).await;
+                    self.take(Input::Command(id, *command)).await;
                 }
                 Wake::Written((batch, result)) => {
                     if result.is_ok() && batch.is_answer() {
@@ -293,7 +294,8 @@ impl Actor {
             Effect::Dial(dial) => {
                 self.noted().await;
                 let leg = dial.leg;
-                if let Err(why) = self.dial(now, dial).await {
+                // Boxed: what it holds would stay in the task for the whole call.
+                if let Err(why) = Box::pin(self.dial(now, dial)).await {
                     self.inputs.push_back(Input::NotDialled(leg, why));
                 }
             }
@@ -398,6 +400,7 @@ impl Actor {
         let id = self.inner.services.sip.invite(spec, sender).await;
         let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
         let (no, trunk, source) = (dial.leg, dial.trunk, remote.ip());
+        self.legs.reserve_exact(1);
         self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
         Ok(())
     }

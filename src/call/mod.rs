@@ -321,5 +321,6 @@ impl Calls {
     }
 }
 
-/// A command on its way to its call, and who waits for the outcome.
-type Asked = (Command, oneshot::Sender<Result<Reply, CommandError>>);
+/// A command on its way to its call, and who waits for the outcome. Boxed, as a mailbox keeps room
+/// for 32 of them.
+type Asked = (Box<Command>, oneshot::Sender<Result<Reply, CommandError>>);

@@ -218,7 +218,7 @@ pub(super) async fn ask(
 ) -> Result<Reply, CommandError> {
     let (reply, outcome) = oneshot::channel();
     // A mailbox without a reader, or an outcome that never comes: the call has ended meanwhile.
-    commands.send((command, reply)).await.map_err(|_| CommandError::NotFound)?;
+    commands.send((Box::new(command), reply)).await.map_err(|_| CommandError::NotFound)?;
     outcome.await.unwrap_or(Err(CommandError::NotFound))
 }
 

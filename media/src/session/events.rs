@@ -8,6 +8,9 @@ use super::command::MediaEvent;
 /// close, which give one a playback and a digit string; the caller drains after each input.
 const MAX_EVENTS: usize = 64;
 
+/// Room kept for them: one input's worth. Only those two make it grow.
+const USUAL_EVENTS: usize = 8;
+
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Events {
@@ -18,7 +21,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::with_capacity(MAX_EVENTS), lost: 0 }
+        Self { queue: VecDeque::with_capacity(USUAL_EVENTS), lost: 0 }
     }
 
     pub(super) fn push(&mut self, event: MediaEvent) {

@@ -22,7 +22,7 @@ const PASS: Duration = Duration::from_millis(4);
 const TAKE: Duration = Duration::from_millis(100);
 
 /// Between two batches of one recording; a crash loses this and a little.
-const SHIP: Duration = Duration::from_millis(500);
+const SHIP: Duration = Duration::from_millis(250);
 
 /// The thread's own.
 pub(super) struct Gatherer {

@@ -17,6 +17,9 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use super::{BATCH, Disk, HEADER, Mailbox, Note, Order, SpoolFile, SpoolStats, mend};
 use crate::record::{Channels, Finished, SAMPLE_RATE};
 
+/// Samples written at once: hound keeps a buffer of the longest piece for each recording.
+const PIECE: usize = 512;
+
 /// Between two tries to hand over notes that a call had no room for.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -204,11 +207,14 @@ fn write(wav: &mut WavWriter<Box<dyn SpoolFile>>, samples: &[i16]) -> Result<(),
         let full = io::Error::other("the file is as long as a WAV can be (4 GiB)");
         return Err(hound::Error::IoError(full));
     }
-    let mut batch = wav.get_i16_writer(samples.len() as u32);
-    for &sample in samples {
-        batch.write_sample(sample);
+    for piece in samples.chunks(PIECE) {
+        let mut writer = wav.get_i16_writer(piece.len() as u32);
+        for &sample in piece {
+            writer.write_sample(sample);
+        }
+        writer.flush()?;
     }
-    batch.flush()
+    Ok(())
 }
 
 /// Interleaved samples in ms of audio.

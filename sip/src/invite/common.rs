@@ -121,6 +121,8 @@ impl Common {
 
     fn keep(&mut self, ack: Ack) {
         if self.acks.len() < MAX_ACKS {
+            // One is the rule; a vector would make room for four.
+            self.acks.reserve_exact(1);
             self.acks.push(ack);
         }
     }

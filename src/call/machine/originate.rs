@@ -66,6 +66,8 @@ impl Machine {
             let write = Write::Dialled(trunk, identity.clone(), target.clone());
             self.effects.push(Effect::Store(write));
         }
+        // One is the rule; a vector would make room for four.
+        self.legs.reserve_exact(1);
         self.legs.push(Leg {
             trunk,
             identity: identity.clone(),
