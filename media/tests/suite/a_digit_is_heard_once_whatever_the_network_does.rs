@@ -72,6 +72,7 @@ fn one_packet_in_ten_lost_loses_no_more_than_one_digit_in_a_thousand() {
         pair.run(Duration::from_millis(50 * 200 + 200));
     }
     let heard = pair.second.digits().len();
+    println!("M6: {heard} of {} digits at 10 % loss, seed {seed}", rounds * 50);
     assert!((rounds * 50 - 2..=rounds * 50).contains(&heard), "{heard} heard, seed {seed}");
 }
 

@@ -34,6 +34,7 @@ fn level_and_noise_are_those_of_g_711() {
             // 5 ms of fading in, and the end, are left out.
             let (level, noise) = fit(&recorded[begin + 80..begin + 15_900], FREQUENCY);
             let off = 20.0 * (level / amplitude).log10();
+            println!("M7: {codec:?} at {amplitude}: {off:+.3} dB, SNR {noise:.1} dB");
             assert!(off.abs() < 0.2, "{codec:?} at {amplitude}: {off:.2} dB off");
             assert!(noise >= 35.0, "{codec:?} at {amplitude}: {noise:.1} dB");
             let whole: Vec<i16> = (0..8000).map(|at| sine(FREQUENCY, amplitude, at)).collect();
@@ -50,6 +51,7 @@ fn every_packet_length_carries_the_whole_sound() {
         let begin = pair_run.iter().position(|s| s.abs() > 100).unwrap();
         let heard = pair_run.split_off(begin);
         let (_, noise) = fit(&heard[80..15_900], FREQUENCY);
+        println!("M7: packets of {ptime_ms} ms: SNR {noise:.1} dB");
         assert!(noise >= 35.0, "{ptime_ms} ms: {noise:.1} dB");
         assert!(heard[16_100..].iter().all(|s| s.abs() <= 8), "{ptime_ms} ms: nothing after");
     }
