@@ -1,6 +1,8 @@
 """The figures of docs/measurements.md, measured: see scripts/bench."""
 
 import asyncio
+import contextlib
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -217,7 +219,48 @@ async def p10(binary):
     return spread("/play of a warm prompt to its first packet", late, p50=None, p99=40.0)
 
 
-FIGURES = {"p1": p1, "p3": p3, "p7": p7, "p8": p8, "p9": p9, "p10": p10}
+async def p12(binary, rows=1_000_000):
+    """A year of calls of one key, written straight into the database."""
+    async with Bench(binary) as bench:
+        bench.server.end()
+        with contextlib.closing(sqlite3.connect(f"{bench.server.folder}/data/kaphila.db")) as database, database:
+            fill(database, rows)
+        found = {f"start to ready with {rows} rows, s": (bench.server.start(), 1.0)}
+        for path, what, body in [
+            ("/api/call-logs", "first page", {}),
+            ("/api/call-logs", "first page of a status", {"status": "busy"}),
+            ("/api/call-logs", "last page", {"page": rows // 20}),
+            ("/api/analytics", "7 days", {"days": 7}),
+            ("/api/analytics", "365 days of Berlin", {"days": 365, "timezone": "Europe/Berlin"}),
+            ("/api/dashboard", "", {}),
+        ]:
+            took = []
+            for _ in range(200):
+                began = time.monotonic_ns()
+                await bench.command(path, **body)
+                took.append(time.monotonic_ns() - began)
+            found |= spread(f"{path} {what}".strip(), took, p50=None, p99=50.0)
+    return found
+
+
+def fill(database, rows):
+    """One call each 31.5 s: of ten, seven completed, two unanswered, one busy."""
+    now = time.time_ns() // 1_000_000
+    statuses = ["completed"] * 7 + ["no-answer"] * 2 + ["busy"]
+    step = 365 * 86_400_000 // rows
+    database.executemany(
+        "INSERT INTO calls (id, call_id, api_key, node, direction, number, callee, use_amd, ring_timeout, record,"
+        " charged, status, sip_call_id, from_tag, branch, cseq, remote, transport, created_at, answered_at,"
+        " ended_at, duration, amd_status) VALUES (?1, ?2, 1, 0, 'outbound', '14155550100', '14155550100', FALSE,"
+        " 30000, TRUE, TRUE, ?3, ?2, 'a', 'b', 1, '127.0.0.2:5060', 'udp', ?4, ?4, ?4, 46, 'HUMAN')",
+        ((n, f"{at // 1000}.{n}", statuses[n % 10], at)
+         for n in range(1, rows + 1) for at in [now - (rows - n) * step]))
+    with open("migrations/sqlite/0002_call_quarters.sql") as migration:
+        text = migration.read()
+    database.execute(text[text.index("INSERT INTO call_quarters"):text.index("DROP INDEX")])
+
+
+FIGURES = {"p1": p1, "p3": p3, "p7": p7, "p8": p8, "p9": p9, "p10": p10, "p12": p12}
 
 LOAD_PEER = ["cargo", "run", "--release", "-p", "kaphila-media", "--example", "load_peer", "--"]
 COMMANDS = {

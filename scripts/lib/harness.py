@@ -45,10 +45,16 @@ class Server:
         write_tone(f"{self.folder}/sounds/tone.wav", 2)
         write_tone(f"{self.folder}/sounds/long.wav", 120)
         self.log = open(f"{self.folder}/serve.log", "w")
-        self.process = subprocess.Popen([binary, "serve", "--drain", "1s"], env=self.environment, text=True,
+        self.start()
+
+    def start(self):
+        """Seconds until it said that it is ready."""
+        began = time.monotonic()
+        self.process = subprocess.Popen([self.binary, "serve", "--drain", "1s"], env=self.environment, text=True,
                                         stdout=subprocess.PIPE, stderr=self.log)
         if not any("ready" in line for line in self.process.stdout):
             raise SystemExit(f"kaphila serve did not start:\n{self.said()}")
+        return time.monotonic() - began
 
     def run(self, *words):
         done = subprocess.run([self.binary, *words], env=self.environment, text=True, capture_output=True,
@@ -57,12 +63,15 @@ class Server:
             raise SystemExit(f"kaphila {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
-    def stop(self):
+    def end(self):
         self.process.terminate()
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+    def stop(self):
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def said(self):

@@ -5,8 +5,10 @@
 
 mod account;
 mod auth;
+mod calendar;
 mod calls;
 mod control;
+mod dashboard;
 mod download;
 mod error;
 mod fields;
@@ -54,7 +56,7 @@ pub struct App {
 }
 
 /// Paths that the contract or its extensions name and this version does not have.
-const NOT_BUILT: &[&str] = &["/api/dashboard", "/api/call-logs", "/api/analytics", "/answer"];
+const NOT_BUILT: &[&str] = &["/answer"];
 
 /// Every route of the API, with its error envelope.
 pub fn router(app: App) -> Router {
@@ -75,7 +77,10 @@ pub fn router(app: App) -> Router {
         .route("/recordings/{call_id}/download", get(recordings::download))
         .route("/recordings/{call_id}/stop", post(recordings::stop))
         .route("/recordings/file/{filename}/download", get(recordings::download_file))
-        .route("/api/me", get(account::me));
+        .route("/api/me", get(account::me))
+        .route("/api/dashboard", post(dashboard::dashboard))
+        .route("/api/call-logs", post(dashboard::call_logs))
+        .route("/api/analytics", post(dashboard::analytics));
     for path in NOT_BUILT {
         router = router.route(path, any(not_built));
     }

@@ -8,6 +8,7 @@ mod admin;
 mod cache;
 mod error;
 mod handover;
+mod history;
 mod limits;
 mod ops;
 mod postgres;

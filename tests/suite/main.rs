@@ -23,6 +23,7 @@ mod a_trunk_that_fails_is_followed_by_the_next_one;
 mod an_answered_call_without_rtp_ends_by_the_watchdog;
 mod bad_requests_are_refused_by_name;
 mod calls_that_died_with_the_process_are_ended_at_the_next_start;
+mod dashboards_count_every_call_once;
 mod dependencies_point_one_way;
 mod every_example_of_the_contract_holds;
 mod peers;

@@ -2,9 +2,10 @@
 
 use sqlx::{Pool, Row};
 
+use super::history::{self, Counted};
 use super::{Apply, Db, Tx, outbox};
 use crate::store::ops::{
-    Answer, Append, CloseOpen, End, Heartbeat, Place, Prune, Refused, Remember, TrunkTried,
+    Answer, Append, CloseOpen, End, Heartbeat, Place, Refused, Remember, TrunkTried,
 };
 use crate::store::types::{
     CallRef, CallRow, CallStatus, Direction, Ended, KeyId, Leg, NewCall, OpenCall, Placed,
@@ -236,7 +237,7 @@ async fn end(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> Result<bool, sql
          end_reason = $5, hangup_cause = $6, ended_by = $7, sip_status = $8, sip_reason = $9, \
          duration = $10, trunk = COALESCE($11, trunk), amd_status = $12, amd_cause = $13, \
          amd_confidence = $14, attempts = $15, quality = $16 \
-         WHERE id = $1 AND ended_at IS NULL RETURNING charged, answered_at",
+         WHERE id = $1 AND ended_at IS NULL RETURNING charged, answered_at, created_at",
     )
     .bind(call.id)
     .bind(ended.status.as_str())
@@ -261,6 +262,14 @@ async fn end(tx: &mut Tx<'_>, call: &CallRef, ended: &Ended) -> Result<bool, sql
         let answered = row.try_get::<Option<Millis>, _>("answered_at")?.is_some();
         settle(tx, call, answered, ended.at).await?;
     }
+    let counted = Counted {
+        api_key: call.key,
+        created_at: row.try_get("created_at")?,
+        status: ended.status,
+        duration: ended.duration_secs,
+        amd_status: amd.map(|amd| amd.status.clone()),
+    };
+    history::count(tx, &counted, 1).await?;
     if ended.status == CallStatus::Completed {
         sqlx::query("UPDATE api_keys SET successful_calls = successful_calls + 1 WHERE id = $1")
             .bind(call.key)
@@ -458,46 +467,6 @@ impl Apply for Heartbeat {
         )
         .bind(self.node)
         .bind(self.now)
-        .execute(&mut *tx.conn)
-        .await
-        .map(|_| ())
-    }
-}
-
-impl Apply for Prune {
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
-        let day_ago = self.now.plus(-Millis::DAY);
-        // A bounded share a time: the writer must not be kept from live calls.
-        sqlx::query(
-            "UPDATE outbox SET payload = NULL WHERE (call, sequence) IN (SELECT call, sequence \
-             FROM outbox WHERE state = 'delivered' AND payload IS NOT NULL AND delivered_at <= $1 \
-             ORDER BY delivered_at LIMIT $2)",
-        )
-        .bind(day_ago)
-        .bind(limits::PRUNE_BATCH)
-        .execute(&mut *tx.conn)
-        .await?;
-        sqlx::query(
-            "DELETE FROM idempotency WHERE (api_key, token) IN (SELECT api_key, token \
-             FROM idempotency WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
-        )
-        .bind(day_ago)
-        .bind(limits::PRUNE_BATCH)
-        .execute(&mut *tx.conn)
-        .await?;
-        sqlx::query("DELETE FROM api_key_hashes WHERE expires_at <= $1")
-            .bind(self.now)
-            .execute(&mut *tx.conn)
-            .await?;
-        // Recordings hold their call's row; the newest row holds the count of call ids.
-        sqlx::query(
-            "DELETE FROM calls WHERE id IN (SELECT c.id FROM calls c WHERE c.created_at <= $1 \
-             AND c.ended_at IS NOT NULL AND c.id < (SELECT MAX(id) FROM calls) \
-             AND NOT EXISTS (SELECT 1 FROM recordings r WHERE r.call = c.id) \
-             ORDER BY c.created_at LIMIT $2)",
-        )
-        .bind(self.now.plus(-self.keep_calls_ms))
-        .bind(limits::PRUNE_BATCH)
         .execute(&mut *tx.conn)
         .await
         .map(|_| ())

@@ -8,8 +8,10 @@ use super::{BEGIN, Db};
 use crate::store::{ops::Operation, types::Outgoing};
 
 pub(in crate::store) mod calls;
+pub(in crate::store) mod history;
 pub(in crate::store) mod keys;
 pub(in crate::store) mod outbox;
+mod prune;
 pub(in crate::store) mod recordings;
 pub(in crate::store) mod trunks;
 pub(in crate::store) mod writer;

@@ -70,6 +70,12 @@ impl fmt::Display for CallStatus {
     }
 }
 
+impl serde::Serialize for CallStatus {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// A status that is none of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no call status")]

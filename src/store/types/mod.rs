@@ -2,12 +2,14 @@
 
 mod call;
 mod event;
+mod history;
 mod key;
 mod recording;
 mod trunk;
 
 pub use call::*;
 pub use event::*;
+pub use history::*;
 pub use key::*;
 pub use recording::*;
 pub use trunk::*;
