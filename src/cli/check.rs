@@ -10,7 +10,7 @@ use super::{CliError, Common, output, trunk};
 use crate::config::Config;
 use crate::store::{Store, SyncMode};
 use crate::trunk::probe;
-use crate::tts::Speech;
+use crate::tts::{self, Speech};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -101,7 +101,8 @@ fn ports(findings: &mut Findings, config: &Config) {
 
 async fn speech(findings: &mut Findings, config: &Config) {
     let folder = std::env::temp_dir().join(format!("kaphila-check-{}", std::process::id()));
-    let Ok(speech) = Speech::open(&folder, config.tts_cache_bytes) else {
+    google(findings, config, &folder).await;
+    let Ok(speech) = Speech::open(&folder, config.tts.cache_bytes, None) else {
         findings.error("tts", "no temporary folder can be written");
         return;
     };
@@ -113,6 +114,21 @@ async fn speech(findings: &mut Findings, config: &Config) {
     }
     // Made a moment ago and ours alone; what stays behind is a few kilobytes of /tmp.
     let _ = fs::remove_dir_all(&folder);
+}
+
+/// Whether Google speaks, if it is set up: what it does not say is said locally, so a fault of its
+/// own is a warning, a file that cannot be read an error.
+async fn google(findings: &mut Findings, config: &Config, folder: &Path) {
+    if config.tts.google.is_none() {
+        return;
+    }
+    match crate::server::speech(config, folder) {
+        Ok(speech) => match speech.ask_google("check", tts::DEFAULT_VOICE).await {
+            Ok(()) => findings.good("tts", "Google Cloud speaks".to_owned()),
+            Err(why) => findings.warning("tts", format!("Google Cloud does not speak: {why}")),
+        },
+        Err(error) => findings.error("tts", error.to_string()),
+    }
 }
 
 async fn database(findings: &mut Findings, config: &Config) {

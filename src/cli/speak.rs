@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CliError, Common, output};
-use crate::tts::{self, Speech};
+use crate::tts;
 
 /// `kaphila speak`
 #[derive(Debug, Args)]
@@ -26,8 +26,7 @@ pub(super) struct SpeakArgs {
 
 pub(super) async fn run(common: &Common, args: &SpeakArgs) -> Result<(), CliError> {
     let (config, _) = common.load()?;
-    let speech = Speech::open(&config.paths.tts(), config.tts_cache_bytes)
-        .map_err(|error| CliError::Failed(error.to_string()))?;
+    let speech = crate::server::speech(&config, &config.paths.tts())?;
     let file = speech
         .speak(&args.text, &args.voice)
         .await

@@ -208,7 +208,25 @@ pub const KEYS: &[Key] = &[
         "tts.engine",
         Kind::Text,
         r#""auto""#,
-        "Speech: auto and local are flite for English, espeak-ng for other languages.",
+        "Speech: auto is Google where one of the two files below is set, and local should that fail; google; local (flite for English, espeak-ng for other languages).",
+    ),
+    key(
+        "tts.google_credentials_file",
+        Kind::Path,
+        r#""""#,
+        "The JSON of a Google Cloud service account that may use Text-to-Speech.",
+    ),
+    key(
+        "tts.google_api_key_file",
+        Kind::Path,
+        r#""""#,
+        "A file that holds a Google Cloud API key, in place of a service account.",
+    ),
+    key(
+        "tts.google_endpoint",
+        Kind::Text,
+        r#""https://texttospeech.googleapis.com""#,
+        "Where Google Cloud Text-to-Speech is asked.",
     ),
     key("tts.cache_mb", Kind::Integer, "256", "Disk kept for spoken prompts, in MiB."),
     key("webhooks.allow_http", Kind::Boolean, "false", "Allow http:// receivers besides https://."),
@@ -291,11 +309,8 @@ pub const NOT_BUILT: &[(&str, &str)] = &[
     ("sip.tls_key", "use UDP"),
     ("sip.dns_servers", "the system's resolver is used"),
     ("paths.spool", "recordings are written to paths.recordings directly"),
-    ("tts.google_credentials_file", "speech is local: tts.engine = \"local\""),
-    ("tts.google_api_key_file", "speech is local: tts.engine = \"local\""),
-    ("tts.google_endpoint", "speech is local: tts.engine = \"local\""),
-    ("tts.gtts", "speech is local: tts.engine = \"local\""),
-    ("tts.gtts_endpoint", "speech is local: tts.engine = \"local\""),
+    ("tts.gtts", "use Google Cloud or local speech: tts.engine"),
+    ("tts.gtts_endpoint", "use Google Cloud or local speech: tts.engine"),
 ];
 
 /// The key of this name.

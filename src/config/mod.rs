@@ -6,6 +6,7 @@
 pub mod keys;
 mod load;
 mod print;
+mod speech;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use load::Settings;
 pub use print::{effective, effective_json, template};
+pub use speech::{GoogleCredentials, GoogleTts, Tts};
 pub use value::{Origin, Raw, Setting, parse_duration, parse_size};
 
 /// What is wrong with the configuration, and where.
@@ -94,8 +96,8 @@ pub struct Config {
     pub paths: Paths,
     /// `amd.*`
     pub amd: Amd,
-    /// `tts.cache_mb`, in bytes.
-    pub tts_cache_bytes: u64,
+    /// `tts.*`
+    pub tts: Tts,
     /// `webhooks.*`
     pub webhooks: Webhooks,
     /// `calls.*`
@@ -272,8 +274,6 @@ impl Config {
         let paths = paths(s)?;
         let sip = sip(s)?;
         let media = media(s, &sip)?;
-        s.setting("tts.engine")?.choice(&[("auto", ()), ("local", ())])?;
-        let cache = s.setting("tts.cache_mb")?.integer(0..=1_048_576)?;
         Ok(Self {
             http: Http {
                 listen: s.setting("http.listen")?.listeners()?,
@@ -282,7 +282,7 @@ impl Config {
             admin_listen: s.setting("admin.listen")?.listeners()?,
             database: database(s, &paths)?,
             amd: amd(s)?,
-            tts_cache_bytes: cache.unsigned_abs() << 20,
+            tts: speech::tts(s)?,
             webhooks: webhooks(s)?,
             calls: calls(s)?,
             log: log(s)?,

@@ -69,7 +69,25 @@ fn what_is_not_built_is_refused_by_name() {
     assert!(error("[media]\ncodecs = [\"opus\"]\n").contains("not built yet"));
     assert!(error("[media]\ndtmf = \"inband\"\n").contains("not built yet"));
     assert!(error("[amd]\nmode = \"enhanced\"\n").contains("one of classic"));
-    assert!(error("[tts]\nengine = \"google\"\n").contains("one of auto, local"));
+    assert!(error("[tts]\ngtts = true\n").contains("`tts.gtts` is not built yet"));
+}
+
+#[test]
+fn google_needs_one_file_and_a_safe_way() {
+    assert!(error("[tts]\nengine = \"google\"\n").contains("neither tts.google_api_key_file"));
+    assert!(error("[tts]\nengine = \"gtts\"\n").contains("one of auto, google, local"));
+    let both = "[tts]\ngoogle_api_key_file = \"k\"\ngoogle_credentials_file = \"c\"\n";
+    assert!(error(both).contains("one opens the service"));
+    let key = "[tts]\ngoogle_api_key_file = \"k\"\n";
+    for bad in ["http://texttospeech.example", "ftp://x", "texttospeech"] {
+        let text = format!("{key}google_endpoint = \"{bad}\"\n");
+        assert!(error(&text).contains("an https URL"), "{bad}");
+    }
+    let google = |text: &str| load(text, &[]).unwrap().0.tts.google;
+    assert!(google(key).is_some());
+    assert!(google(&format!("{key}engine = \"local\"\n")).is_none());
+    assert!(google(&format!("{key}google_endpoint = \"http://127.0.0.1:9\"\n")).is_some());
+    assert!(google("").is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) async fn health(State(app): State<App>) -> Json<Value> {
         "features": {
             "recording": "bridge-only",
             "amd": "classic",
-            "tts": "local",
+            "tts": app.speech,
             "playback": "bridge-safe",
         },
     }))

@@ -53,6 +53,8 @@ pub struct App {
     pub amd: AmdParams,
     /// Whether calls are recorded unless the request or the key says otherwise.
     pub record: bool,
+    /// Who speaks, as `/health` tells it.
+    pub speech: &'static str,
 }
 
 /// Paths that the contract or its extensions name and this version does not have.

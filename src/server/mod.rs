@@ -10,6 +10,7 @@ mod trust;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{self, Calls, Services, Settings, Timing};
 use crate::cli::{CliError, Common};
-use crate::config::{self, Config, parse_duration};
+use crate::config::{self, Config, GoogleCredentials, parse_duration};
 use crate::control::Control;
 use crate::http::serve::Listener;
 use crate::http::{self, App};
@@ -36,6 +37,7 @@ use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store};
 use crate::telemetry;
 use crate::tts::Speech;
+use crate::tts::google::{self, Google};
 use crate::webhook;
 
 /// How often the database is told that this process lives: what a crash may cut off a call.
@@ -175,7 +177,8 @@ impl Server {
         let media = Arc::new(Engine::start(engine_config(config)).map_err(failed)?);
         let webhooks =
             webhook::Deliverer::start(store.clone(), webhook_options(config)).map_err(failed)?;
-        let speech = Speech::open(&config.paths.tts(), config.tts_cache_bytes).map_err(failed)?;
+        let speech = speech(config, &config.paths.tts())?;
+        let engines = speech.engines();
         let services = Services {
             store: store.clone(),
             sip: sip.clone(),
@@ -186,7 +189,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut addresses: Vec<(&'static str, SocketAddr)> = Vec::new();
         let mut tasks = JoinSet::new();
-        let app = app(config, &calls, &store);
+        let app = app(config, &calls, &store, engines);
         let admin = admin::Admin {
             calls: calls.clone(),
             sip: sip.clone(),
@@ -344,7 +347,23 @@ pub fn amd_params(amd: &config::Amd) -> amd::Params {
     }
 }
 
-fn app(config: &Config, calls: &Calls, store: &Store) -> App {
+/// The speech service of a configuration, its cache in `folder`.
+///
+/// # Errors
+/// Google's files, the folder.
+pub fn speech(config: &Config, folder: &Path) -> Result<Speech, CliError> {
+    let settings = config.tts.google.as_ref().map(|google| google::Settings {
+        endpoint: google.endpoint.clone(),
+        credentials: match &google.credentials {
+            GoogleCredentials::ApiKey(path) => google::Credentials::ApiKey(path.clone()),
+            GoogleCredentials::Account(path) => google::Credentials::Account(path.clone()),
+        },
+    });
+    let google = settings.map(|it| Google::new(&it)).transpose().map_err(failed)?;
+    Speech::open(folder, config.tts.cache_bytes, google).map_err(failed)
+}
+
+fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> App {
     App {
         calls: calls.clone(),
         store: store.clone(),
@@ -354,6 +373,7 @@ fn app(config: &Config, calls: &Calls, store: &Store) -> App {
         ring_timeout: config.calls.default_ring_timeout,
         amd: amd_params(&config.amd),
         record: config.calls.record,
+        speech,
     }
 }
 

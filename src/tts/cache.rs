@@ -76,21 +76,26 @@ impl Cache {
 
     /// Fresh files for one engine run, the text written.
     pub(super) fn draft(&self, name: &str, text: &str) -> Result<Draft, SpeechError> {
+        let draft = self.unwritten(name);
+        write(&draft.text, text.as_bytes())?;
+        Ok(draft)
+    }
+
+    /// Keeps audio that came whole.
+    pub(super) fn store(&self, name: &str, audio: &[u8]) -> Result<PathBuf, SpeechError> {
+        let draft = self.unwritten(name);
+        write(&draft.audio, audio)?;
+        self.keep(name, draft)
+    }
+
+    fn unwritten(&self, name: &str) -> Draft {
         let number = self.drafts.fetch_add(1, Ordering::Relaxed);
         let stem =
             format!("draft-{}-{number}-{}", std::process::id(), name.get(..16).unwrap_or(name));
-        let draft = Draft {
+        Draft {
             text: self.folder.join(format!("{stem}.txt")),
             audio: self.folder.join(format!("{stem}.wav")),
-        };
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft.text)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(io(&draft.text))?;
-        Ok(draft)
+        }
     }
 
     /// Gives a finished draft its name and makes room for it.
@@ -131,6 +136,17 @@ impl Cache {
             }
         }
     }
+}
+
+/// A new file, its owner's alone.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), SpeechError> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(io(path))
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SpeechError + '_ {

@@ -79,17 +79,22 @@ impl Engine {
     /// The cache's name for a text: everything that changes the sound goes into it.
     #[must_use]
     pub fn cache_name(&self, text: &str) -> String {
-        let mut hash = Sha256::new();
         let voice = match self {
             Self::Flite => "rms",
             Self::Espeak { language } => language,
         };
-        for part in [self.program(), voice, "plain", text] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        cache_name(&[self.program(), voice, "plain", text])
     }
+}
+
+/// A name for everything that changes a sound: SHA-256 in hexadecimal.
+pub(super) fn cache_name(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod engine;
+pub mod google;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use cache::Cache;
 use engine::Engine;
+use google::{Google, GoogleError};
 
 /// The longest text spoken at once, in characters: about five minutes of speech.
 pub const MAX_TEXT: usize = 5_000;
@@ -74,7 +76,8 @@ pub fn check_voice(voice: &str) -> Result<(), SpeechError> {
     Engine::for_voice(voice).map(drop)
 }
 
-/// The local speech service: bounded processes and a cache on disk. Cheap to clone.
+/// The speech service: Google's where it is set up, else and should that fail local programs,
+/// bounded; a cache on disk. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Speech {
     inner: Arc<Inner>,
@@ -83,19 +86,32 @@ pub struct Speech {
 #[derive(Debug)]
 struct Inner {
     cache: Cache,
-    /// Engines at once: one a core, so that speech never starves the media threads.
+    google: Option<Google>,
+    /// Local engines at once: one a core, so that speech never starves the media threads.
     running: Semaphore,
 }
 
 impl Speech {
-    /// A service that keeps at most `cache_bytes` of speech in `folder`.
+    /// A service that keeps at most `cache_bytes` of speech in `folder` and asks `google` first, if
+    /// it is given.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, SpeechError> {
+    pub fn open(
+        folder: &Path,
+        cache_bytes: u64,
+        google: Option<Google>,
+    ) -> Result<Self, SpeechError> {
         let cache = Cache::open(folder, cache_bytes)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { inner: Arc::new(Inner { cache, running: Semaphore::new(cores) }) })
+        let running = Semaphore::new(cores);
+        Ok(Self { inner: Arc::new(Inner { cache, google, running }) })
+    }
+
+    /// Who speaks, as `/health` tells it.
+    #[must_use]
+    pub fn engines(&self) -> &'static str {
+        if self.inner.google.is_some() { "google-cloud" } else { "local" }
     }
 
     /// The WAV file in which `voice` says `text`: from the cache, or spoken now. The same text
@@ -111,6 +127,57 @@ impl Speech {
         let characters = text.chars().count();
         if characters > MAX_TEXT {
             return Err(SpeechError::TooLong(characters));
+        }
+        if let Some(google) = &self.inner.google {
+            match self.speak_by_google(google, text, voice).await? {
+                Ok(path) => return Ok(path),
+                Err(error @ GoogleError::Resting) => {
+                    tracing::debug!(%error, voice, "Google does not speak; local speech does");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, voice, "Google does not speak; local speech does");
+                }
+            }
+        }
+        if google::is_ssml(text) {
+            self.speak_locally(&plain(text), voice).await
+        } else {
+            self.speak_locally(text, voice).await
+        }
+    }
+
+    /// Says `text` by Google alone, for `kaphila check`.
+    ///
+    /// # Errors
+    /// What was wrong, in words.
+    pub async fn ask_google(&self, text: &str, voice: &str) -> Result<(), String> {
+        let google = self.inner.google.as_ref().ok_or("it is not set up")?;
+        google.speak(text, voice).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// From the cache, or asked for now; the inner error is what local speech makes good.
+    async fn speak_by_google(
+        &self,
+        google: &Google,
+        text: &str,
+        voice: &str,
+    ) -> Result<Result<PathBuf, GoogleError>, SpeechError> {
+        let format = if google::is_ssml(text) { "ssml" } else { "plain" };
+        let name = engine::cache_name(&["google-v1-8000", voice, format, text]);
+        let turn = self.inner.cache.turn(&name);
+        let _turn = turn.lock().await;
+        if let Some(path) = self.inner.cache.find(&name) {
+            return Ok(Ok(path));
+        }
+        match google.speak(text, voice).await {
+            Ok(audio) => self.inner.cache.store(&name, &audio).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn speak_locally(&self, text: &str, voice: &str) -> Result<PathBuf, SpeechError> {
+        if text.is_empty() {
+            return Err(SpeechError::Empty);
         }
         let engine = Engine::for_voice(voice)?;
         let name = engine.cache_name(text);
@@ -131,6 +198,25 @@ impl Speech {
         })?;
         self.inner.cache.keep(&name, draft)
     }
+}
+
+/// What a marked-up text says, for engines that know no SSML.
+fn plain(ssml: &str) -> String {
+    let mut said = String::with_capacity(ssml.len());
+    let mut rest = ssml;
+    while let Some((before, tag)) = rest.split_once('<') {
+        said.push_str(before);
+        // A tag may part words: `one<break/>two`.
+        said.push(' ');
+        rest = tag.split_once('>').map_or("", |(_, after)| after);
+    }
+    said.push_str(rest);
+    for (entity, character) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+    {
+        said = said.replace(entity, character);
+    }
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Runs the engine, bounded in time; a dropped call kills it.
@@ -165,7 +251,7 @@ mod tests {
     use super::*;
 
     fn speech(folder: &Path, bytes: u64) -> Speech {
-        Speech::open(folder, bytes).unwrap()
+        Speech::open(folder, bytes, None).unwrap()
     }
 
     #[tokio::test]
@@ -190,6 +276,13 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         let rate = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
         (bytes.len() - 44) as f64 / 2.0 / f64::from(rate)
+    }
+
+    #[test]
+    fn mark_up_is_not_read_aloud() {
+        assert_eq!(plain("<speak>one<break time=\"1s\"/>two</speak>"), "one two");
+        assert_eq!(plain("<speak>A &amp; B &lt; C</speak>"), "A & B < C");
+        assert_eq!(plain("<speak><unclosed</speak>"), "");
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ mod every_example_of_the_contract_holds;
 mod peers;
 mod rubbish_on_every_port_harms_no_call;
 mod sigterm_lets_calls_end_and_accounts_for_each;
+mod speech_comes_from_google_or_else_from_here;
 mod store_fixture;
 mod support;
 mod the_command_line_does_what_it_says;

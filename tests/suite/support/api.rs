@@ -46,6 +46,7 @@ impl Api {
             ring_timeout: Duration::from_secs(30),
             amd: kaphila_media::amd::Params::default(),
             record: true,
+            speech: "local",
         };
         let stop = CancellationToken::new();
         tokio::spawn(listener.serve(http::router(app), stop.clone()));

@@ -1,0 +1,82 @@
+//! `tts.*`.
+
+use std::path::PathBuf;
+
+use super::{ConfigError, Settings};
+
+/// `tts.*`
+#[derive(Debug, Clone)]
+pub struct Tts {
+    /// Disk kept for spoken prompts, in bytes.
+    pub cache_bytes: u64,
+    /// Google Cloud, where it is set up.
+    pub google: Option<GoogleTts>,
+}
+
+/// `tts.google_*`
+#[derive(Debug, Clone)]
+pub struct GoogleTts {
+    /// Scheme and host.
+    pub endpoint: String,
+    /// What opens it.
+    pub credentials: GoogleCredentials,
+}
+
+/// The file that opens Google Cloud.
+#[derive(Debug, Clone)]
+pub enum GoogleCredentials {
+    /// `tts.google_api_key_file`
+    ApiKey(PathBuf),
+    /// `tts.google_credentials_file`
+    Account(PathBuf),
+}
+
+pub(super) fn tts(s: &Settings) -> Result<Tts, ConfigError> {
+    let cache = s.setting("tts.cache_mb")?.integer(0..=1_048_576)?;
+    Ok(Tts { cache_bytes: cache.unsigned_abs() << 20, google: google(s)? })
+}
+
+fn google(s: &Settings) -> Result<Option<GoogleTts>, ConfigError> {
+    let engine = s.setting("tts.engine")?;
+    let wanted =
+        engine.choice(&[("auto", None), ("google", Some(true)), ("local", Some(false))])?;
+    let file = |name: &str| -> Result<Option<PathBuf>, ConfigError> {
+        let text = s.setting(name)?.text()?;
+        Ok((!text.is_empty()).then(|| s.base.join(text)))
+    };
+    let account = s.setting("tts.google_credentials_file")?;
+    let credentials = match (file("tts.google_api_key_file")?, file("tts.google_credentials_file")?)
+    {
+        (Some(_), Some(_)) => {
+            return Err(account
+                .invalid("empty where tts.google_api_key_file is set: one opens the service"));
+        }
+        (Some(path), None) => GoogleCredentials::ApiKey(path),
+        (None, Some(path)) => GoogleCredentials::Account(path),
+        (None, None) if wanted == Some(true) => {
+            return Err(engine.invalid(
+                    "auto or local: neither tts.google_api_key_file nor tts.google_credentials_file is set",
+                ));
+        }
+        (None, None) => return Ok(None),
+    };
+    let endpoint = endpoint(s)?;
+    Ok((wanted != Some(false)).then_some(GoogleTts { endpoint, credentials }))
+}
+
+/// https, or http to this machine: a key goes there.
+fn endpoint(s: &Settings) -> Result<String, ConfigError> {
+    let setting = s.setting("tts.google_endpoint")?;
+    let text = setting.text()?;
+    let local = |host: Option<url::Host<&str>>| match host {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url::Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.has_host() => Ok(text.to_owned()),
+        Ok(url) if url.scheme() == "http" && local(url.host()) => Ok(text.to_owned()),
+        _ => Err(setting.invalid("an https URL such as https://texttospeech.googleapis.com")),
+    }
+}

@@ -1,0 +1,226 @@
+//! Google Cloud Text-to-Speech: what is asked of it, and what happens when it does not answer.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use kaphila::tts::google::{Credentials, Google, Settings};
+use kaphila::tts::{Speech, SpeechError};
+use serde_json::{Value, json};
+use wiremock::matchers::{body_json, header, method, path};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+const SYNTHESIZE: &str = "/v1/text:synthesize";
+const NEURAL: &str = "en-US-Neural2-A";
+
+fn install_tls() {
+    // Once a program; a second time changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// 0.1 s of 8 kHz mono, unlike anything that a local engine says.
+fn wav() -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..800).for_each(|n| writer.write_sample((n % 8) as i16 * 1_000).unwrap());
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}
+
+fn spoken() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({ "audioContent": STANDARD.encode(wav()) }))
+}
+
+/// A service that asks `server` with an API key.
+fn with_key(server: &MockServer, folder: &Path) -> Speech {
+    install_tls();
+    let key = folder.join("key");
+    std::fs::write(&key, "AIzaTest\n").unwrap();
+    let settings = Settings { endpoint: server.uri(), credentials: Credentials::ApiKey(key) };
+    let google = Google::new(&settings).unwrap();
+    Speech::open(&folder.join("cache"), 1 << 20, Some(google)).unwrap()
+}
+
+#[tokio::test]
+async fn a_text_is_asked_for_once_and_kept() {
+    let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+    let asked = json!({
+        "input": { "text": "Press one." },
+        "voice": { "languageCode": "en-US", "name": NEURAL },
+        "audioConfig": { "audioEncoding": "LINEAR16", "sampleRateHertz": 8000 },
+    });
+    Mock::given(method("POST"))
+        .and(path(SYNTHESIZE))
+        .and(header("x-goog-api-key", "AIzaTest"))
+        .and(body_json(asked))
+        .respond_with(spoken())
+        .expect(1)
+        .mount(&server)
+        .await;
+    let speech = with_key(&server, folder.path());
+    assert_eq!(speech.engines(), "google-cloud");
+    let (one, two) =
+        tokio::join!(speech.speak("Press one.", NEURAL), speech.speak(" Press one. ", NEURAL));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one, two);
+    assert_eq!(std::fs::read(one).unwrap(), wav());
+}
+
+#[tokio::test]
+async fn mark_up_goes_to_google_and_voices_are_told_apart() {
+    let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+    Mock::given(method("POST")).respond_with(spoken()).mount(&server).await;
+    let speech = with_key(&server, folder.path());
+    let ssml = "<speak>Due<break time=\"1s\"/></speak>";
+    let first = speech.speak(ssml, "it-IT").await.unwrap();
+    let second = speech.speak(ssml, "it-IT-Wavenet-A").await.unwrap();
+    assert_ne!(first, second);
+    let asked = server.received_requests().await.unwrap();
+    let body: Value = asked[0].body_json().unwrap();
+    assert_eq!(body["input"], json!({ "ssml": ssml }));
+    assert_eq!(body["voice"], json!({ "languageCode": "it-IT" }));
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_replaced_at_once_and_left_alone_for_a_while() {
+    for fault in [
+        ResponseTemplate::new(503),
+        ResponseTemplate::new(403).set_body_json(json!({ "error": { "message": "no" } })),
+        ResponseTemplate::new(200).set_body_string("{\"audioContent\": \"!!\"}"),
+        ResponseTemplate::new(200).set_body_string("not json"),
+        ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/"),
+    ] {
+        let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+        Mock::given(method("POST")).respond_with(fault).expect(1).mount(&server).await;
+        let speech = with_key(&server, folder.path());
+        for text in ["one", "two"] {
+            let local = std::fs::read(speech.speak(text, NEURAL).await.unwrap()).unwrap();
+            assert!(local.len() > 4_000 && local != wav(), "flite says {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_google_refuses_is_said_here_and_the_next_is_asked_again() {
+    let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+    let refusal = json!({ "error": { "message": "Voice does not exist" } });
+    let refused = ResponseTemplate::new(400).set_body_json(refusal);
+    Mock::given(method("POST")).respond_with(refused).expect(2).mount(&server).await;
+    let speech = with_key(&server, folder.path());
+    let ssml = "<speak>two <b>birds</b></speak>";
+    let marked = speech.speak(ssml, NEURAL).await.unwrap();
+    // The local engine is not given the tags: it is the same file as without them.
+    let local = Speech::open(&folder.path().join("cache"), 1 << 20, None).unwrap();
+    assert_eq!(local.speak("two birds", NEURAL).await.unwrap(), marked);
+    let nobody = speech.speak("x", "zz-ZZ").await.unwrap_err();
+    assert!(matches!(nobody, SpeechError::NoVoice(_)), "{nobody}");
+    // More than the service takes is not sent to it.
+    assert!(speech.speak(&"ü".repeat(2_600), "de-DE").await.is_ok());
+}
+
+fn openssl(arguments: &[&str]) -> Vec<u8> {
+    let done = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
+/// A service account's file with a fresh key; its public key lies beside it.
+fn account(folder: &Path, token_uri: &str) -> std::path::PathBuf {
+    let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
+    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
+    let bits = "rsa_keygen_bits:2048";
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", bits, "-out", private]);
+    openssl(&["pkey", "-in", private, "-pubout", "-out", public]);
+    let file = json!({
+        "type": "service_account",
+        "client_email": "kaphila@project.iam.gserviceaccount.com",
+        "private_key_id": "0123abcd",
+        "private_key": std::fs::read_to_string(private).unwrap(),
+        "token_uri": token_uri,
+    });
+    let path = folder.join("account.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    path
+}
+
+/// The assertion's claims; its signature is checked by OpenSSL.
+fn claims(folder: &Path, request: &Request) -> Value {
+    let form: std::collections::HashMap<_, _> =
+        url::form_urlencoded::parse(&request.body).into_owned().collect();
+    assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = &form["assertion"];
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let (head, claims) = signed.split_once('.').unwrap();
+    std::fs::write(folder.join("signed"), signed).unwrap();
+    std::fs::write(folder.join("signature"), URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (public, signature, signed) = (file("public.pem"), file("signature"), file("signed"));
+    openssl(&["dgst", "-sha256", "-verify", &public, "-signature", &signature, &signed]);
+    let read = |part| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap());
+    assert_eq!(read(head).unwrap(), json!({ "alg": "RS256", "typ": "JWT", "kid": "0123abcd" }));
+    read(claims).unwrap()
+}
+
+#[tokio::test]
+async fn a_service_account_gets_a_token_by_a_signed_assertion_and_keeps_it() {
+    install_tls();
+    let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+    let token_uri = format!("{}/token", server.uri());
+    let granted =
+        json!({ "access_token": "ya29.test", "expires_in": 3600, "token_type": "Bearer" });
+    Mock::given(path("/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(granted))
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path(SYNTHESIZE))
+        .and(header("authorization", "Bearer ya29.test"))
+        .respond_with(spoken())
+        .expect(2)
+        .mount(&server)
+        .await;
+    let credentials = Credentials::Account(account(folder.path(), &token_uri));
+    let google = Google::new(&Settings { endpoint: server.uri(), credentials }).unwrap();
+    assert!(!format!("{google:?}").contains("PRIVATE"));
+    let speech = Speech::open(&folder.path().join("cache"), 1 << 20, Some(google)).unwrap();
+    for text in ["one", "two"] {
+        let file = speech.speak(text, NEURAL).await.unwrap();
+        assert_eq!(std::fs::read(file).unwrap(), wav());
+    }
+    let asked = server.received_requests().await.unwrap();
+    let asked = asked.iter().find(|it| it.url.path() == "/token").unwrap();
+    let claims = claims(folder.path(), asked);
+    assert_eq!(claims["iss"], "kaphila@project.iam.gserviceaccount.com");
+    assert_eq!(claims["aud"], token_uri);
+    assert_eq!(claims["scope"], "https://www.googleapis.com/auth/cloud-platform");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let issued = claims["iat"].as_u64().unwrap();
+    assert!(now - issued < 60 && claims["exp"] == issued + 3_600);
+}
+
+#[test]
+fn an_account_that_is_none_is_named() {
+    install_tls();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("account.json");
+    let setup = || {
+        let credentials = Credentials::Account(file.clone());
+        let settings = Settings { endpoint: "https://127.0.0.1:1".into(), credentials };
+        Google::new(&settings).unwrap_err().to_string()
+    };
+    assert!(setup().contains("cannot read"), "{}", setup());
+    std::fs::write(&file, "{}").unwrap();
+    assert!(setup().contains("is no service account"), "{}", setup());
+    let bad = json!({ "client_email": "a", "private_key": "x", "token_uri": "https://a" });
+    std::fs::write(&file, bad.to_string()).unwrap();
+    assert!(setup().contains("no RSA key"), "{}", setup());
+    assert!(setup().contains("account.json"));
+}
