@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::{CliError, Common, output, trunk};
 use crate::config::Config;
-use crate::store::{Store, SyncMode};
+use crate::server;
+use crate::store::{Millis, Store, SyncMode};
 use crate::trunk::probe;
 use crate::tts::{self, Speech};
 
@@ -47,13 +49,14 @@ pub(super) async fn check(common: &Common) -> Result<(), CliError> {
         Some(file) => findings.good("configuration", file.display().to_string()),
         None => findings.warning("configuration", "no kaphila.toml found: all defaults"),
     }
-    let running = crate::server::lock::is_held(&config.paths.lock());
+    let running = server::lock::is_held(&config.paths.lock());
     folders(&mut findings, &config);
     if running {
         findings.good("ports", "a server runs on this data folder and holds them");
     } else {
         ports(&mut findings, &config);
     }
+    https(&mut findings, &config);
     speech(&mut findings, &config).await;
     database(&mut findings, &config).await;
     report(common, &findings)
@@ -97,6 +100,34 @@ fn ports(findings: &mut Findings, config: &Config) {
     config.sip.udp.iter().for_each(|it| listen("sip.udp", it, udp(it)));
     let first = SocketAddr::new(config.media.address, *config.media.ports.start());
     listen("media.ports", &first, udp(&first));
+}
+
+/// How long before its end a certificate is spoken of.
+const EXPIRES_SOON_DAYS: i64 = 14;
+
+fn https(findings: &mut Findings, config: &Config) {
+    let Some(files) = &config.http.tls else { return };
+    match server::certificate::check(config) {
+        Err(error) => findings.error("http.tls_cert", error.to_string()),
+        Ok(None) => {}
+        Ok(Some(certificate)) => {
+            let days = certificate.expires.since(Millis::wall_clock()) / Millis::DAY;
+            let expires = certificate.expires.to_rfc3339();
+            let soon = days < EXPIRES_SOON_DAYS;
+            let level = if soon { Level::Warning } else { Level::Good };
+            let path = files.cert.display();
+            findings.add(
+                level,
+                "http.tls_cert",
+                format!("{path} expires at {expires}, in {days} days"),
+            );
+        }
+    }
+    let mode = fs::metadata(&files.key).map(|file| file.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        let text = format!("{} can be read by others; chmod 600 it", files.key.display());
+        findings.warning("http.tls_key", text);
+    }
 }
 
 async fn speech(findings: &mut Findings, config: &Config) {

@@ -70,6 +70,18 @@ pub const KEYS: &[Key] = &[
         r#"["127.0.0.1:3000", "[::1]:3000"]"#,
         "Where the customers' REST API listens.",
     ),
+    key(
+        "http.tls_cert",
+        Kind::Path,
+        r#""""#,
+        "The certificate of HTTPS, with those between it and the authority (PEM); empty: plain HTTP.",
+    ),
+    key(
+        "http.tls_key",
+        Kind::Path,
+        r#""""#,
+        "The certificate's key (PEM: PKCS#8, PKCS#1 or SEC1). SIGHUP re-reads both.",
+    ),
     key("http.max_body", Kind::Size, r#""1MiB""#, "The largest request body; more is 413."),
     key(
         "admin.listen",
@@ -300,8 +312,6 @@ pub const KEYS: &[Key] = &[
 
 /// Keys that the documentation names and this version does not have: `(name, what to do)`.
 pub const NOT_BUILT: &[(&str, &str)] = &[
-    ("http.tls_cert", "put a TLS proxy in front of http.listen"),
-    ("http.tls_key", "put a TLS proxy in front of http.listen"),
     ("http.trusted_proxies", "client addresses are not used yet"),
     ("sip.tcp", "use UDP"),
     ("sip.tls", "use UDP"),

@@ -3,6 +3,7 @@
 //! It knows names, shapes, defaults and where each value came from; it opens no socket and no
 //! database. Start at [`Config::load`]; the keys themselves stand in [`keys`].
 
+mod http;
 pub mod keys;
 mod load;
 mod print;
@@ -14,6 +15,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use http::{Http, TlsFiles};
 pub use load::Settings;
 pub use print::{effective, effective_json, template};
 pub use speech::{GoogleCredentials, GoogleTts, Tts};
@@ -104,15 +106,6 @@ pub struct Config {
     pub calls: Calls,
     /// `log.*`
     pub log: Log,
-}
-
-/// `http.*`
-#[derive(Debug, Clone)]
-pub struct Http {
-    /// Addresses of the REST API.
-    pub listen: Vec<SocketAddr>,
-    /// Largest body in bytes.
-    pub max_body: usize,
 }
 
 /// `sip.*`
@@ -275,10 +268,7 @@ impl Config {
         let sip = sip(s)?;
         let media = media(s, &sip)?;
         Ok(Self {
-            http: Http {
-                listen: s.setting("http.listen")?.listeners()?,
-                max_body: s.setting("http.max_body")?.size()?,
-            },
+            http: http::http(s)?,
             admin_listen: s.setting("admin.listen")?.listeners()?,
             database: database(s, &paths)?,
             amd: amd(s)?,

@@ -100,6 +100,19 @@ fn paths_start_from_the_file_and_data_from_its_own_key() {
 }
 
 #[test]
+fn https_needs_certificate_and_key() {
+    let (config, _) = load("[http]\ntls_cert = \"c.pem\"\ntls_key = \"/k.pem\"\n", &[]).unwrap();
+    let files = config.http.tls.unwrap();
+    assert!(files.cert.is_absolute() && files.cert.ends_with("c.pem"));
+    assert_eq!(files.key, Path::new("/k.pem"));
+    assert!(load("", &[]).unwrap().0.http.tls.is_none());
+    let message = error("[http]\ntls_cert = \"c.pem\"\n");
+    assert!(message.contains("`http.tls_key` must be a path too"), "{message}");
+    let message = error("[http]\ntls_key = \"k.pem\"\n");
+    assert!(message.contains("`http.tls_cert` must be a path too"), "{message}");
+}
+
+#[test]
 fn dscp_takes_names_and_numbers() {
     for (text, value) in [("CS3", 24), ("EF", 46), ("AF31", 26), ("10", 10)] {
         let (config, _) = load(&format!("[sip]\ndscp = \"{text}\"\n"), &[]).unwrap();

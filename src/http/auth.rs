@@ -2,7 +2,6 @@
 //! size 413, hourly limit 429, body 400.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -13,11 +12,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::error::ApiError;
 use super::fields::Fields;
-use super::{App, idempotency};
+use super::{App, idempotency, limits};
 use crate::store::{Authenticated, Idempotency, Millis, RateDecision};
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A slot in the request that carries the rate decision to the response's headers.
 pub(super) type RateSlot = Arc<OnceLock<RateDecision>>;
@@ -124,7 +120,8 @@ fn presented(headers: &HeaderMap) -> Option<String> {
 }
 
 async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
+    let collected =
+        tokio::time::timeout(limits::BODY_TIME, Limited::new(body, limit).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(

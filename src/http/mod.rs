@@ -8,15 +8,18 @@ mod auth;
 mod calendar;
 mod calls;
 mod control;
+mod crowd;
 mod dashboard;
 mod download;
 mod error;
 mod fields;
 mod health;
 mod idempotency;
+mod limits;
 mod place;
 mod recordings;
 pub mod serve;
+pub mod tls;
 
 use std::path::Path;
 use std::sync::Arc;

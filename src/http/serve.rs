@@ -1,40 +1,36 @@
-//! The accept loop over hyper: bounded connections, bounded headers, and a drain.
+//! The accept loop over hyper: bounded connections, handshakes and headers, and a drain.
 #![allow(clippy::disallowed_methods, reason = "a driver: accepts connections and spawns for each")]
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::crowd::{Busy, Crowd, Member};
 use super::error::ApiError;
-
-/// Connections at once on one listener; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 10_000;
-
-/// How long a client may take to send a request's headers, and to sit idle between requests.
-const HEADER_TIME: Duration = Duration::from_secs(30);
-
-/// The bytes of headers that are read before a request is refused.
-const MAX_HEADERS: usize = 64 * 1024;
-
-/// How long a drain waits for answers under way.
-const DRAIN: Duration = Duration::from_secs(5);
+use super::limits;
+use super::tls::Tls;
 
 /// A bound address, ready to serve.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
     /// Its address, with the port the system chose where 0 was asked for.
     pub address: SocketAddr,
 }
@@ -60,27 +56,52 @@ impl Listener {
         socket.listen(1_024)?;
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, tls: None, limits: Limits::default(), address })
+    }
+
+    /// Speaks HTTPS with this certificate, where there is one.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// With other bounds than the usual ones.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Serves until `stop`, then lets requests under way finish for a while.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let crowd = Crowd::new(self.limits.connections);
+        let handshakes = Crowd::new(self.limits.handshakes);
+        let mut sweep = tokio::time::interval(self.limits.header_time / 10);
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
+                now = sweep.tick() => {
+                    crowd.cut_older(now.into_std() - self.limits.header_time);
+                    continue;
+                }
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let watcher = graceful.watcher();
-                    let router = router.clone();
-                    tokio::spawn(async move {
-                        connection(stream, router, watcher).await;
-                        drop(place);
-                    });
+                Ok((stream, client)) => {
+                    let Some(member) = crowd.enter(Instant::now()) else {
+                        tracing::debug!(%client, "refused: every connection is at work");
+                        continue;
+                    };
+                    let connection = Connection {
+                        client,
+                        tls: self.tls.clone(),
+                        router: router.clone(),
+                        member: Arc::new(member),
+                        limits: self.limits,
+                    };
+                    let (handshakes, watcher) = (handshakes.clone(), graceful.watcher());
+                    tokio::spawn(connection.run(stream, handshakes, watcher));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: others end meanwhile.
@@ -90,36 +111,150 @@ impl Listener {
             }
         }
         // Whoever is slower than the drain is cut off.
-        let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+        let _ = tokio::time::timeout(limits::DRAIN, graceful.shutdown()).await;
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// The bounds of a listener that tests shorten.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections open at once.
+    pub connections: usize,
+    /// TLS handshakes under way at once.
+    pub handshakes: usize,
+    /// For a TLS handshake.
+    pub handshake_time: Duration,
+    /// For a request's headers, and between requests.
+    pub header_time: Duration,
+    /// For what we send to be read.
+    pub unread_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS,
+            handshakes: limits::HANDSHAKES,
+            handshake_time: limits::HANDSHAKE_TIME,
+            header_time: limits::HEADER_TIME,
+            unread_time: limits::UNREAD_TIME,
+        }
+    }
+}
+
+/// From where a request came, in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The other end of the connection.
+    pub(super) client: SocketAddr,
+    /// Whether it came over our own TLS.
+    pub(super) is_tls: bool,
+}
+
+struct Connection {
+    client: SocketAddr,
+    tls: Option<Arc<Tls>>,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    // Answers are small; without this each would wait for the client's ACK.
-    let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(to_the_end(router, request).await) }
-    });
+    member: Arc<Member>,
+    limits: Limits,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, handshakes: Arc<Crowd>, watcher: Watcher) {
+        // Answers are small; without this each would wait for the client's ACK.
+        let _ = stream.set_nodelay(true);
+        let socket = socket2::SockRef::from(&stream);
+        // A client that does not read holds its connection no longer than this.
+        let _ = socket.set_tcp_user_timeout(Some(self.limits.unread_time));
+        let Some(tls) = self.tls.clone() else { return self.serve(stream, watcher).await };
+        // Every connection that waits may be the longest waiting: its handshake ends with it.
+        let Some(place) = handshakes.enter(Instant::now()) else { return };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(self.limits.handshake_time, tls.accept(stream)) => shaken,
+            () = place.cut() => return,
+            () = self.member.cut() => return,
+        };
+        drop(place);
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, watcher).await,
+            Ok(Err(error)) => tracing::debug!(client = %self.client, %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(client = %self.client, "a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { client, tls, router, member, limits } = self;
+        let origin = Origin { client, is_tls: tls.is_some() };
+        let at_work = member.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            let (router, busy) = (router.clone(), at_work.work());
+            request.extensions_mut().insert(origin);
+            async move {
+                let response = to_the_end(router, request).await;
+                // At work until the last frame of the answer has gone out.
+                let response = response.map(|body| Answer { body, _at_work: busy });
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let builder = builder(limits);
+        let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%client, %error, "a connection ended early");
+            },
+            () = member.cut() => tracing::debug!(%client, "a connection that waited gave way"),
+        }
+    }
+}
+
+/// The body of an answer, during which its connection is at work.
+struct Answer {
+    body: Body,
+    _at_work: Busy,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// HTTP/1.1 or HTTP/2, whichever the client begins with.
+fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEADERS);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(%error, "a connection ended early");
-    }
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits::HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS)
+        .max_header_list_size(u32::try_from(limits::HEADER_BYTES).unwrap_or(u32::MAX));
+    builder
 }
 
 /// Runs a request to its end though its client goes away: a call that is being placed must be
 /// owned by somebody.
-async fn to_the_end(router: Router, request: Request<hyper::body::Incoming>) -> Response<Body> {
+async fn to_the_end(router: Router, request: Request<Incoming>) -> Response<Body> {
     let handled = tokio::spawn(router.oneshot(request.map(Body::new)));
     match handled.await {
         Ok(Ok(response)) => response,

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a driver: spawns the server's own tasks")]
 
 mod admin;
+pub mod certificate;
 pub mod lock;
 mod trust;
 
@@ -32,6 +33,7 @@ use crate::cli::{CliError, Common};
 use crate::config::{self, Config, GoogleCredentials, parse_duration};
 use crate::control::Control;
 use crate::http::serve::Listener;
+use crate::http::tls::Tls;
 use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store};
@@ -136,13 +138,14 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP is taken: trunks are re-read every second anyway.
-    async fn stop(&mut self) {
+    /// Waits for SIGTERM or SIGINT. SIGHUP renews the certificate; trunks are re-read every second
+    /// anyway.
+    async fn stop(&mut self, tls: Option<&Tls>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => tracing::info!("SIGHUP: trunks are up to date"),
+                _ = self.hang_up.recv() => certificate::renew(tls),
             }
         }
     }
@@ -154,6 +157,7 @@ struct Server {
     media: Arc<Engine>,
     store: Store,
     webhooks: Option<webhook::Deliverer>,
+    tls: Option<Arc<Tls>>,
     /// Ends listeners and periodic tasks.
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -162,6 +166,7 @@ struct Server {
 
 impl Server {
     async fn start(common: &Common, config: &Config) -> Result<Self, CliError> {
+        let tls = certificate::open(config).map_err(failed)?.map(Arc::new);
         let (_, store) = common.open_store().await?;
         // Addresses are taken before a crash is recovered from: a start that fails changes nothing.
         let listeners = bind(&config.http.listen)?;
@@ -196,12 +201,14 @@ impl Server {
             media: media.clone(),
             store: store.clone(),
         };
-        for (what, router, listeners) in [
-            ("http", http::router(app), listeners),
-            ("admin", admin::router(admin), admin_listeners),
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        for (what, router, tls, listeners) in [
+            (scheme, http::router(app), tls.clone(), listeners),
+            ("admin", admin::router(admin), None, admin_listeners),
         ] {
             for listener in listeners {
                 addresses.push((what, listener.address));
+                let listener = listener.with_tls(tls.clone());
                 tasks.spawn(listener.serve(router.clone(), stop.clone()));
             }
         }
@@ -211,23 +218,25 @@ impl Server {
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trust::keep(store.clone(), sip.clone())));
         let webhooks = Some(webhooks);
-        Ok(Self { calls, sip, media, store, webhooks, stop, tasks, addresses })
+        Ok(Self { calls, sip, media, store, webhooks, tls, stop, tasks, addresses })
     }
 
     async fn run(mut self, mut signals: Signals, drain: Duration) {
-        signals.stop().await;
+        let tls = self.tls.clone();
+        let tls = tls.as_deref();
+        signals.stop(tls).await;
         tracing::info!(calls = self.calls.active_count(), ?drain, "draining");
         self.calls.drain();
         let at_once = tokio::select! {
             () = self.calls.idle() => false,
             () = tokio::time::sleep(drain) => false,
-            () = signals.stop() => true,
+            () = signals.stop(tls) => true,
         };
         self.calls.hang_up_all();
         let has_ended = !at_once
             && tokio::select! {
                 () = self.end(ORDERLY) => true,
-                () = signals.stop() => false,
+                () = signals.stop(tls) => false,
             };
         if !has_ended {
             tracing::info!("told to stop at once");

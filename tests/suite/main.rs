@@ -26,6 +26,7 @@ mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod dashboards_count_every_call_once;
 mod dependencies_point_one_way;
 mod every_example_of_the_contract_holds;
+mod https_is_served_and_renewed;
 mod peers;
 mod rubbish_on_every_port_harms_no_call;
 mod sigterm_lets_calls_end_and_accounts_for_each;
