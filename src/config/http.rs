@@ -1,7 +1,9 @@
 //! `http.*`: where the REST API is served, and how.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::{ConfigError, Settings};
 
@@ -12,6 +14,8 @@ pub struct Http {
     pub listen: Vec<SocketAddr>,
     /// HTTPS with this certificate and key; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Largest body in bytes.
     pub max_body: usize,
 }
@@ -41,6 +45,18 @@ pub(super) fn http(s: &Settings) -> Result<Http, ConfigError> {
     Ok(Http {
         listen: s.setting("http.listen")?.listeners()?,
         tls,
+        trusted_proxies: networks(s)?,
         max_body: s.setting("http.max_body")?.size()?,
     })
 }
+
+fn networks(s: &Settings) -> Result<Vec<IpNet>, ConfigError> {
+    let setting = s.setting("http.trusted_proxies")?;
+    let network = |text: &String| {
+        let whole = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| whole()).map_err(|_| setting.invalid(NETWORKS))
+    };
+    setting.texts()?.iter().map(network).collect()
+}
+
+const NETWORKS: &str = "a list of addresses or networks such as [\"10.0.0.0/8\", \"::1\"]";

@@ -82,6 +82,12 @@ pub const KEYS: &[Key] = &[
         r#""""#,
         "The certificate's key (PEM: PKCS#8, PKCS#1 or SEC1). SIGHUP re-reads both.",
     ),
+    key(
+        "http.trusted_proxies",
+        Kind::TextList,
+        "[]",
+        "Proxies (addresses or networks) whose X-Forwarded-For tells the client's address in the log.",
+    ),
     key("http.max_body", Kind::Size, r#""1MiB""#, "The largest request body; more is 413."),
     key(
         "admin.listen",
@@ -312,7 +318,6 @@ pub const KEYS: &[Key] = &[
 
 /// Keys that the documentation names and this version does not have: `(name, what to do)`.
 pub const NOT_BUILT: &[(&str, &str)] = &[
-    ("http.trusted_proxies", "client addresses are not used yet"),
     ("sip.tcp", "use UDP"),
     ("sip.tls", "use UDP"),
     ("sip.tls_cert", "use UDP"),

@@ -113,6 +113,21 @@ fn https_needs_certificate_and_key() {
 }
 
 #[test]
+fn trusted_proxies_are_addresses_or_networks() {
+    let text = "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n";
+    let networks = load(text, &[]).unwrap().0.http.trusted_proxies;
+    assert_eq!(
+        networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.0/8", "::1/128"]
+    );
+    let variables = [("KAPHILA_HTTP_TRUSTED_PROXIES", "192.0.2.1, 192.0.2.2")];
+    assert_eq!(load("", &variables).unwrap().0.http.trusted_proxies.len(), 2);
+    assert!(load("", &[]).unwrap().0.http.trusted_proxies.is_empty());
+    let message = error("[http]\ntrusted_proxies = \"proxy.example\"\n");
+    assert!(message.contains("`http.trusted_proxies` must be a list of addresses"), "{message}");
+}
+
+#[test]
 fn dscp_takes_names_and_numbers() {
     for (text, value) in [("CS3", 24), ("EF", 46), ("AF31", 26), ("10", 10)] {
         let (config, _) = load(&format!("[sip]\ndscp = \"{text}\"\n"), &[]).unwrap();

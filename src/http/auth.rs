@@ -1,7 +1,7 @@
 //! Who asks, how much, and with what: the order of refusals is key 401 (before the body is read),
 //! size 413, hourly limit 429, body 400.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -9,14 +9,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 
+use super::access::Notes;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::{App, idempotency, limits};
 use crate::store::{Authenticated, Idempotency, Millis, RateDecision};
-
-/// A slot in the request that carries the rate decision to the response's headers.
-pub(super) type RateSlot = Arc<OnceLock<RateDecision>>;
 
 /// A request with a valid key; its body is not looked at.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ impl FromRequestParts<App> for Customer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        authenticate(&parts.headers, app).await.map(Self)
+        authenticate(parts, app).await.map(Self)
     }
 }
 
@@ -39,8 +38,8 @@ impl FromRequest<App> for Body {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let auth = authenticate(&parts.headers, app).await?;
-        let bytes = read(body, app.max_body).await?;
+        let auth = authenticate(&parts, app).await?;
+        let bytes = read(&parts, body, app.max_body).await?;
         Ok(Self(auth, Fields::parse(&bytes)?))
     }
 }
@@ -61,8 +60,8 @@ impl FromRequest<App> for Counted {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let auth = authenticate(&parts.headers, app).await?;
-        let bytes = read(body, app.max_body).await?;
+        let auth = authenticate(&parts, app).await?;
+        let bytes = read(&parts, body, app.max_body).await?;
         match app.store.count_request(&auth, Millis::wall_clock()).await {
             Ok(None) => return Err(ApiError::unauthorized("Invalid API key")),
             Ok(Some(decision)) => within(decision, &parts)?,
@@ -78,9 +77,9 @@ impl FromRequest<App> for Counted {
 
 /// 429 beyond the limit; the response's headers tell where the key stands.
 fn within(decision: RateDecision, parts: &Parts) -> Result<(), ApiError> {
-    if let Some(slot) = parts.extensions.get::<RateSlot>() {
+    if let Some(notes) = parts.extensions.get::<Arc<Notes>>() {
         // Set once a request; a second time would say the same.
-        let _ = slot.set(decision);
+        let _ = notes.rate.set(decision);
     }
     if decision.allowed {
         return Ok(());
@@ -94,12 +93,18 @@ fn places_a_call(parts: &Parts) -> bool {
     matches!(parts.uri.path(), "/makecall" | "/batchcall")
 }
 
-async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Authenticated, ApiError> {
-    let key = presented(headers).ok_or_else(|| ApiError::unauthorized("Missing API key"))?;
-    app.store
+async fn authenticate(parts: &Parts, app: &App) -> Result<Authenticated, ApiError> {
+    let key = presented(&parts.headers).ok_or_else(|| ApiError::unauthorized("Missing API key"))?;
+    let auth = app
+        .store
         .authenticate(&key, Millis::wall_clock())
         .await?
-        .ok_or_else(|| ApiError::unauthorized("Invalid API key"))
+        .ok_or_else(|| ApiError::unauthorized("Invalid API key"))?;
+    if let Some(notes) = parts.extensions.get::<Arc<Notes>>() {
+        // A request has one key.
+        let _ = notes.key_id.set(auth.key_id.clone());
+    }
+    Ok(auth)
 }
 
 /// The key in `Authorization`: as Bearer, or as the password of Basic.
@@ -119,16 +124,20 @@ fn presented(headers: &HeaderMap) -> Option<String> {
     (!password.is_empty()).then(|| password.to_owned())
 }
 
-async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
-    let collected =
-        tokio::time::timeout(limits::BODY_TIME, Limited::new(body, limit).collect()).await;
-    match collected {
+async fn read(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
+    uncompressed(&parts.headers)?;
+    let too_large = || {
+        let message = format!("The body is larger than {limit} bytes");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
+    };
+    // What says beforehand that it is too long is not waited for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let body = Limited::new(body, limit).collect();
+    match tokio::time::timeout(limits::BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "BODY_TOO_LARGE",
-            format!("The body is larger than {limit} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::invalid("The body could not be read")),
         Err(_) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -136,6 +145,16 @@ async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
             "The body did not arrive in time",
         )),
     }
+}
+
+/// 415 for a compressed body: a kilobyte of it could be a gigabyte.
+fn uncompressed(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    if encodings.iter().all(|it| it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let message = "Content-Encoding is not accepted: send the body as it is";
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_ENCODING", message))
 }
 
 #[cfg(test)]

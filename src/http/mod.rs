@@ -3,6 +3,7 @@
 //! It knows paths, JSON and status codes. It refuses to know SIP, media and SQL. Start at
 //! [`router`]; [`serve`] is the accept loop.
 
+mod access;
 mod account;
 mod auth;
 mod calendar;
@@ -26,15 +27,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
+use ipnet::IpNet;
 
 use crate::call::{AmdParams, Calls, WebhookPolicy};
 use crate::store::{RateDecision, Store};
-use auth::RateSlot;
+use access::Line;
 use error::ApiError;
 
 /// What handlers work with. Cheap to clone.
@@ -58,6 +60,8 @@ pub struct App {
     pub record: bool,
     /// Who speaks, as `/health` tells it.
     pub speech: &'static str,
+    /// The proxies whose word is taken for the client's address.
+    pub trusted_proxies: Arc<[IpNet]>,
 }
 
 /// Paths that the contract or its extensions name and this version does not have.
@@ -92,7 +96,7 @@ pub fn router(app: App) -> Router {
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(envelope))
+        .layer(middleware::from_fn_with_state(app.trusted_proxies.clone(), envelope))
         .with_state(app)
 }
 
@@ -110,11 +114,14 @@ async fn not_built(request: Request) -> ApiError {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", message)
 }
 
-/// Gives each request an id, renders refusals with it, and tells the rate limit in headers.
-async fn envelope(mut request: Request, next: Next) -> Response {
+/// Gives each request an id, renders refusals with it, and says in headers and log what it was.
+async fn envelope(
+    State(proxies): State<Arc<[IpNet]>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request_id();
-    let slot = RateSlot::default();
-    request.extensions_mut().insert(slot.clone());
+    let line = Line::begin(&mut request, &proxies);
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let allow = response.headers_mut().remove(axum::http::header::ALLOW);
@@ -129,9 +136,10 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }
-    if let Some(decision) = slot.get() {
+    if let Some(decision) = line.notes().rate.get() {
         tell_rate(&mut response, decision);
     }
+    line.end(&mut response, &id);
     response
 }
 

@@ -383,6 +383,7 @@ fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> A
         amd: amd_params(&config.amd),
         record: config.calls.record,
         speech,
+        trusted_proxies: config.http.trusted_proxies.clone().into(),
     }
 }
 

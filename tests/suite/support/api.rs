@@ -1,6 +1,7 @@
 //! The REST API of a server, over real HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kaphila::call::WebhookPolicy;
@@ -47,6 +48,7 @@ impl Api {
             amd: kaphila_media::amd::Params::default(),
             record: true,
             speech: "local",
+            trusted_proxies: Arc::default(),
         };
         let stop = CancellationToken::new();
         tokio::spawn(listener.serve(http::router(app), stop.clone()));
@@ -88,6 +90,10 @@ impl Api {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn stop(&self) {
