@@ -4,6 +4,7 @@
 //! Start at [`run`].
 
 mod amd;
+mod audit;
 mod check;
 mod key;
 mod output;
@@ -70,6 +71,7 @@ impl Common {
         setup::make_folder(&config.paths.data)?;
         let sync = if config.database.sync_full { SyncMode::Full } else { SyncMode::Normal };
         let store = Store::open(&config.database.url, sync).await?;
+        store.acts_for(audit::actor());
         Ok((config, store))
     }
 }
@@ -92,6 +94,8 @@ enum Command {
     /// Add, list, test and change trunks.
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
+    /// Who changed keys, credits and trunks, when, and what.
+    Audit(audit::AuditArgs),
     /// Be a test telephone: answer as told, send digits, report what was heard.
     Phone(phone::PhoneArgs),
     /// Place one call without the REST API, to try a trunk; exit 0 if it was answered.
@@ -197,6 +201,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Config => setup::show(&common),
         Command::Key(command) => key::run(&common, command).await,
         Command::Trunk(command) => trunk::run(&common, command).await,
+        Command::Audit(args) => audit::run(&common, &args).await,
         Command::Phone(args) => phone::run(&common, args).await,
         Command::Dial(args) => dial::run(&common, args).await,
         Command::Trace(args) => control::trace(&common, args).await,

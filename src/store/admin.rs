@@ -1,8 +1,10 @@
 //! What an operator does with keys, trunks, recordings and deliveries. Changes made here hold at
 //! once in this process, and within [`limits::CACHE_MS`] in another.
 
+use super::ops::{Act, Audited, Subject};
 use super::types::{
-    Delivery, Key, KeyChanges, KeyTrunks, NewKey, NewSecrets, Recording, Trunk, TrunkSettings,
+    AuditEntry, Delivery, Key, KeyChanges, KeyTrunks, NewKey, NewSecrets, Recording, Trunk,
+    TrunkSettings,
 };
 use super::{AdminError, Millis, Store, StoreError, limits, ops, read, secret};
 
@@ -11,6 +13,49 @@ impl Store {
         self.inner.keys.clear();
         self.inner.trunks.clear();
         self.inner.secrets.clear();
+    }
+
+    /// Who administers through this handle and its clones, for the audit trail. Only the first
+    /// name counts.
+    pub fn acts_for(&self, actor: String) {
+        let _ = self.inner.actor.set(actor);
+    }
+
+    /// An operation with its entry in the audit trail.
+    fn audited<O>(&self, act: &'static str, subject: Subject, op: O) -> Audited<O> {
+        let actor = self.inner.actor.get().map_or("kaphila", String::as_str).to_owned();
+        // The time is that of the clock: nobody may date an act otherwise.
+        let at = Millis::wall_clock();
+        Audited { op, act: Act { act, actor, at, subject, unseen: false } }
+    }
+
+    /// The same for one that changes a secret.
+    fn audited_secret<O>(&self, act: &'static str, key_id: &str, op: O) -> Audited<O> {
+        let mut audited = self.audited(act, Subject::Key(key_id.to_owned()), op);
+        audited.act.unseen = true;
+        audited
+    }
+
+    /// The newest `limit` administrative acts since a time (of one key, or all), oldest first;
+    /// with what calls took of credits if `calls` is set.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn audit(
+        &self,
+        since: Millis,
+        key_id: Option<&str>,
+        calls: bool,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let limit = i64::from(limit);
+        let mut entries = if calls {
+            read!(self, sql, pool => sql::audit::with_calls_since(pool, since, key_id, limit))?
+        } else {
+            read!(self, sql, pool => sql::audit::since(pool, since, key_id, limit))?
+        };
+        entries.reverse();
+        Ok(entries)
     }
 
     // --- Keys ---
@@ -32,6 +77,7 @@ impl Store {
             webhook_secret: secrets.webhook_secret.clone(),
             now,
         };
+        let op = self.audited("key.create", Subject::Key(secrets.key_id.clone()), op);
         self.write(op).await?.map_err(|trunk| AdminError::NotFound(format!("trunk {trunk}")))?;
         Ok(secrets)
     }
@@ -76,6 +122,7 @@ impl Store {
         now: Millis,
     ) -> Result<i64, AdminError> {
         let op = ops::Credit { key_id: key_id.to_owned(), credits, note: note.to_owned(), now };
+        let op = self.audited("key.credit", Subject::Key(key_id.to_owned()), op);
         let balance = self.write(op).await?.ok_or_else(|| missing_key(key_id))?;
         self.changed();
         balance.ok_or(AdminError::BelowHolds)
@@ -89,6 +136,7 @@ impl Store {
         let changes = KeyChanges::default();
         let op =
             ops::ChangeKey { key_id: key_id.to_owned(), changes, rate_limit: Some(rate_limit) };
+        let op = self.audited("key.limit", Subject::Key(key_id.to_owned()), op);
         let found = self.write(op).await?;
         self.found(found, || missing_key(key_id))
     }
@@ -99,6 +147,7 @@ impl Store {
     /// No such key; the database.
     pub async fn change_key(&self, key_id: &str, changes: KeyChanges) -> Result<(), AdminError> {
         let op = ops::ChangeKey { key_id: key_id.to_owned(), changes, rate_limit: None };
+        let op = self.audited("key.set", Subject::Key(key_id.to_owned()), op);
         let found = self.write(op).await?;
         self.found(found, || missing_key(key_id))
     }
@@ -109,6 +158,7 @@ impl Store {
     /// No such key or trunk; the database.
     pub async fn assign_trunks(&self, key_id: &str, trunks: Vec<String>) -> Result<(), AdminError> {
         let op = ops::AssignTrunks { key_id: key_id.to_owned(), trunks };
+        let op = self.audited("key.trunks", Subject::Key(key_id.to_owned()), op);
         let found = self.write(op).await?;
         let found = found.map_err(|trunk| AdminError::NotFound(format!("trunk {trunk}")))?;
         self.found(found, || missing_key(key_id))
@@ -130,6 +180,7 @@ impl Store {
             hash: secret::hash(&key).unwrap_or_default(),
             old_expires: now.plus(grace_ms),
         };
+        let op = self.audited_secret("key.rotate", key_id, op);
         let found = self.write(op).await?;
         self.found(found, || missing_key(key_id))?;
         Ok(key)
@@ -150,6 +201,7 @@ impl Store {
             secret: secret.clone(),
             old_until: now.plus(limits::OLD_WEBHOOK_SECRET_MS),
         };
+        let op = self.audited_secret("key.rotate-webhook", key_id, op);
         let found = self.write(op).await?;
         self.found(found, || missing_key(key_id))?;
         Ok(secret)
@@ -160,7 +212,9 @@ impl Store {
     /// # Errors
     /// No such key; the database.
     pub async fn revoke_key(&self, key_id: &str) -> Result<(), AdminError> {
-        let found = self.write(ops::Revoke { key_id: key_id.to_owned() }).await?;
+        let op = ops::Revoke { key_id: key_id.to_owned() };
+        let op = self.audited("key.revoke", Subject::Key(key_id.to_owned()), op);
+        let found = self.write(op).await?;
         self.found(found, || missing_key(key_id))
     }
 
@@ -176,7 +230,9 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn put_trunk(&self, trunk: TrunkSettings, now: Millis) -> Result<(), StoreError> {
-        let done = self.write(ops::PutTrunk { trunk, now }).await;
+        let subject = Subject::Trunk(trunk.name.clone());
+        let op = self.audited("trunk.add", subject, ops::PutTrunk { trunk, now });
+        let done = self.write(op).await;
         self.changed();
         done
     }
@@ -209,6 +265,8 @@ impl Store {
         now: Millis,
     ) -> Result<(), AdminError> {
         let op = ops::DisableTrunk { name: name.to_owned(), disabled, now };
+        let act = if disabled { "trunk.disable" } else { "trunk.enable" };
+        let op = self.audited(act, Subject::Trunk(name.to_owned()), op);
         let found = self.write(op).await?;
         self.found(found, || missing_trunk(name))
     }
@@ -218,7 +276,9 @@ impl Store {
     /// # Errors
     /// No such trunk; the database.
     pub async fn remove_trunk(&self, name: &str) -> Result<(), AdminError> {
-        let found = self.write(ops::RemoveTrunk { name: name.to_owned() }).await?;
+        let op = ops::RemoveTrunk { name: name.to_owned() };
+        let op = self.audited("trunk.remove", Subject::Trunk(name.to_owned()), op);
+        let found = self.write(op).await?;
         self.found(found, || missing_trunk(name))
     }
 
@@ -237,7 +297,9 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn forget_recording(&self, recording_id: &str) -> Result<bool, StoreError> {
-        self.write(ops::ForgetRecording { recording_id: recording_id.to_owned() }).await
+        let op = ops::ForgetRecording { recording_id: recording_id.to_owned() };
+        let subject = Subject::Recording(recording_id.to_owned());
+        self.write(self.audited("recording.prune", subject, op)).await
     }
 
     /// Deliveries and their state, newest first, at most 1 000.
@@ -259,7 +321,9 @@ impl Store {
         sequence: Option<i64>,
         now: Millis,
     ) -> Result<u64, StoreError> {
-        self.write(ops::Replay { call_id: call_id.to_owned(), sequence, now }).await
+        let op = ops::Replay { call_id: call_id.to_owned(), sequence, now };
+        let subject = Subject::Deliveries(call_id.to_owned());
+        self.write(self.audited("webhook.replay", subject, op)).await
     }
 
     /// Erases delivered payloads and idempotency tokens after a day, and the rows of calls that

@@ -17,7 +17,7 @@ mod sqlite;
 mod time;
 mod types;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use error::{AdminError, PlaceError, StoreError};
 pub use handover::Committed;
@@ -49,6 +49,8 @@ struct Inner {
     keys: Cache<String, Arc<Key>>,
     trunks: Cache<KeyId, Arc<KeyTrunks>>,
     secrets: Cache<KeyId, Arc<Vec<String>>>,
+    /// Who is written down for administrative acts.
+    actor: OnceLock<String>,
     committed: Mutex<Option<Committed>>,
     /// SQLite's checkpoints, waited for at the end so that no log is left behind.
     checkpoints: Mutex<Option<sqlite::Checkpoints>>,
@@ -125,6 +127,7 @@ impl Store {
             keys: Cache::default(),
             trunks: Cache::default(),
             secrets: Cache::default(),
+            actor: OnceLock::new(),
             committed: Mutex::new(Some(committed)),
             checkpoints: Mutex::new(checkpoints),
         };

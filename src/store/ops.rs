@@ -103,6 +103,44 @@ operation!(
     /// Retention.
     Prune { now: Millis, keep_calls_ms: i64 } -> ()
 );
+/// An administrative operation and its entry in the audit trail, in one transaction.
+pub(super) struct Audited<O> {
+    pub(super) op: O,
+    pub(super) act: Act,
+}
+
+impl<O: Operation> Operation for Audited<O> {
+    type Output = O::Output;
+}
+
+/// Who does what to what.
+pub(super) struct Act {
+    pub(super) act: &'static str,
+    pub(super) actor: String,
+    pub(super) at: Millis,
+    pub(super) subject: Subject,
+    /// It changes a secret: there is an entry though nothing else is seen to change.
+    pub(super) unseen: bool,
+}
+
+/// What an act is about, by its public name.
+pub(super) enum Subject {
+    Key(String),
+    Trunk(String),
+    Recording(String),
+    /// A call's webhooks.
+    Deliveries(String),
+}
+
+impl Subject {
+    /// The name.
+    pub(super) fn name(&self) -> &str {
+        let (Self::Key(name) | Self::Trunk(name) | Self::Recording(name) | Self::Deliveries(name)) =
+            self;
+        name
+    }
+}
+
 operation!(
     /// A new key.
     CreateKey { key: NewKey, key_id: String, hash: String, webhook_secret: String, now: Millis }

@@ -1,17 +1,13 @@
 //! `/api/dashboard`, `/api/call-logs` and `/api/analytics`: every call once, in all three alike.
 
-use std::path::Path;
-
 use kaphila::store::{
     AmdResult, Answered, Authenticated, CallStatus, LogLine, LogPage, Millis, Store, Stretch, Tally,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::store_fixture::{Database, NOW, call, end, event, key};
+use crate::store_fixture::{Database, NOW, OLD_KEY, call, end, event, key};
 use crate::support::api::{Api, send};
 use crate::support::carrier::Carrier;
 use crate::support::server::Server;
@@ -145,61 +141,12 @@ async fn calls_that_are_too_old_leave_every_count() {
     }
 }
 
-/// Applies the first migration alone and writes what a server of that version left.
-async fn first_version(database: &Database) {
-    let (kind, rest) = database.url.split_once("://").unwrap();
-    let kind = if kind == "sqlite" { "sqlite" } else { "postgres" };
-    let folder = tempfile::tempdir().unwrap();
-    let name = "0001_initial.sql";
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(kind).join(name);
-    std::fs::copy(from, folder.path().join(name)).unwrap();
-    let first = Migrator::new(folder.path()).await.unwrap();
-    let mut text = "INSERT INTO api_keys (id, key_id, name, credits, webhook_secret, created_at) \
-                    VALUES (1, 'key_1', 'old', 5, 'whsec_x', 0); \
-                    INSERT INTO api_key_hashes (hash, api_key) VALUES ("
-        .to_owned();
-    let hash = sha256("ak_00000000000000000000000000000000000000aa");
-    text += &format!("'{hash}', 1);");
-    for (id, status, seconds, verdict) in [
-        (1, "completed", 30, "'HUMAN'"),
-        (2, "completed", 12, "'MACHINE'"),
-        (3, "no-answer", 0, "NULL"),
-        (4, "busy", 0, "NULL"),
-    ] {
-        text += &format!(
-            "INSERT INTO calls (id, call_id, api_key, node, direction, number, callee, use_amd, \
-             ring_timeout, record, charged, status, sip_call_id, from_tag, branch, cseq, remote, \
-             transport, created_at, ended_at, duration, amd_status) VALUES ({id}, '17.{id}', 1, 0, \
-             'outbound', '1415', '1415', TRUE, 30000, TRUE, TRUE, '{status}', 'a', 'b', 'c', 1, \
-             'r', 'udp', {at}, {at}, {seconds}, {verdict});",
-            at = NOW.0 - id * QUARTER / 2,
-        );
-    }
-    if kind == "sqlite" {
-        let url = format!("sqlite://{rest}?mode=rwc");
-        let mut conn = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        first.run(&mut conn).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-    } else {
-        let mut conn = sqlx::PgConnection::connect(&database.url).await.unwrap();
-        first.run(&mut conn).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut conn).await.unwrap();
-    }
-}
-
-fn sha256(text: &str) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test]
 async fn calls_of_the_first_version_are_counted() {
     for database in Database::all().await {
-        first_version(&database).await;
+        database.make_version(1).await;
         let store = database.open().await;
-        let auth = store.authenticate("ak_00000000000000000000000000000000000000aa", NOW).await;
-        let auth = auth.unwrap().unwrap();
+        let auth = store.authenticate(OLD_KEY, NOW).await.unwrap().unwrap();
         let sum = tally(&store, &auth, ALL_TIME).await;
         let expected = Tally {
             completed: 2,

@@ -52,6 +52,12 @@ pub(in crate::store) async fn named(
     sqlx::query_as(NAMED).bind(key_id).fetch_optional(pool).await
 }
 
+/// The same within a transaction.
+pub(super) async fn named_in(tx: &mut Tx<'_>, key_id: &str) -> Result<Option<Key>, sqlx::Error> {
+    const NAMED: &str = keys!("WHERE k.key_id = $1");
+    sqlx::query_as(NAMED).bind(key_id).fetch_optional(&mut *tx.conn).await
+}
+
 /// Every key, oldest first.
 pub(in crate::store) async fn all(pool: &Pool<Db>) -> Result<Vec<Key>, sqlx::Error> {
     const ALL: &str = keys!("ORDER BY k.id");

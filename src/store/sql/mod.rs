@@ -7,6 +7,7 @@ use sqlx::{Database, Pool};
 use super::{BEGIN, Db};
 use crate::store::{ops::Operation, types::Outgoing};
 
+pub(in crate::store) mod audit;
 pub(in crate::store) mod calls;
 pub(in crate::store) mod history;
 pub(in crate::store) mod keys;

@@ -33,6 +33,12 @@ pub(in crate::store) async fn named(
     sqlx::query_as(NAMED).bind(name).fetch_optional(pool).await
 }
 
+/// The same within a transaction.
+pub(super) async fn named_in(tx: &mut Tx<'_>, name: &str) -> Result<Option<Trunk>, sqlx::Error> {
+    const NAMED: &str = trunks!("WHERE t.name = $1");
+    sqlx::query_as(NAMED).bind(name).fetch_optional(&mut *tx.conn).await
+}
+
 /// A key's trunks in its order, and where its round robin stands.
 pub(in crate::store) async fn of_key(
     pool: &Pool<Db>,

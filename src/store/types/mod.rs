@@ -1,5 +1,6 @@
 //! The plain types that go into the store and come out of it. They know no SQL.
 
+mod audit;
 mod call;
 mod event;
 mod history;
@@ -7,6 +8,7 @@ mod key;
 mod recording;
 mod trunk;
 
+pub use audit::*;
 pub use call::*;
 pub use event::*;
 pub use history::*;
