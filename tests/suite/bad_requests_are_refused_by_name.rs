@@ -110,62 +110,6 @@ async fn bodies_paths_and_methods() {
     server.ends_clean().await;
 }
 
-/// Another key's call and recording do not exist, on any path.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_keys_things_do_not_exist() {
-    let mut carrier = Carrier::on("127.0.0.1").await;
-    let mut server = Server::start(&[&carrier], 5).await;
-    let api = Api::of(&server).await;
-    let placing = tokio::spawn({
-        let api = api.clone();
-        async move {
-            api.post(
-                "/makecall",
-                json!({ "number": "14155550100", "webhookUrl": "http://127.0.0.1:1/" }),
-            )
-            .await
-        }
-    });
-    let invite = carrier.expect("INVITE").await;
-    server.event("call.initiated").await;
-    carrier.accept(&invite).await;
-    carrier.expect("ACK").await;
-    server.event("call.answered").await;
-    let recording = server.event("recording.started").await;
-    let id = placing.await.unwrap().body["callId"].as_str().unwrap().to_owned();
-    let filename = recording["filename"].as_str().unwrap();
-
-    let stranger = api.another(&server, 5, 1_000, &["trunk-0"]).await;
-    for path in ["/hangup", "/voice", "/play", "/gather", "/stop"] {
-        let mut body = json!({ "callId": id, "text": "x" });
-        if path == "/play" {
-            body = json!({ "callId": id, "file": "x" });
-        }
-        stranger.post(path, body).await.refused(404, "CALL_NOT_FOUND", "");
-    }
-    stranger.get(&format!("/calls/{id}")).await.refused(404, "CALL_NOT_FOUND", "");
-    for path in [
-        format!("/recordings/{id}"),
-        format!("/recordings/{id}/download"),
-        format!("/recordings/file/{filename}/download"),
-    ] {
-        stranger.get(&path).await.refused(404, "RECORDING_NOT_FOUND", "");
-    }
-    let stop = stranger.post(&format!("/recordings/{id}/stop"), Value::Null).await;
-    assert_eq!(stop.status, 404);
-    assert_eq!(stranger.get("/calls").await.body["calls"], json!([]));
-    let recordings = stranger.get("/recordings").await.body;
-    assert_eq!((&recordings["active"], &recordings["files"]), (&json!([]), &json!([])));
-    assert_eq!(api.get(&format!("/calls/{id}")).await.status, 200, "the owner still sees it");
-
-    carrier.bye(&invite).await;
-    carrier.expect("SIP/2.0").await;
-    server.event("recording.completed").await;
-    server.event("call.ended").await;
-    api.stop();
-    server.ends_clean().await;
-}
-
 /// The same key and body place one call; another body is a conflict.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idempotency_key_places_one_call() {

@@ -21,6 +21,7 @@ mod a_locked_database_delays_rows_and_no_call;
 mod a_shutdown_accounts_for_every_call;
 mod a_trunk_that_fails_is_followed_by_the_next_one;
 mod an_answered_call_without_rtp_ends_by_the_watchdog;
+mod another_key_sees_nothing_on_any_route;
 mod bad_requests_are_refused_by_name;
 mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod dashboards_count_every_call_once;
