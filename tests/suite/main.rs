@@ -43,3 +43,4 @@ mod the_far_end_holds_resumes_and_sends_digits_by_info;
 mod webhook_receiver;
 mod webhooks_arrive_in_order_whatever_fails;
 mod webhooks_never_reach_our_own_network;
+mod what_customers_write_stays_in_its_place;
