@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use kaphila_media::dtmf::Digits;
+use kaphila_media::dtmf::{Digits, Listening};
 use kaphila_media::play;
 use kaphila_media::session::{Command, MediaEvent, Quality};
 use kaphila_sip::invite::{Failure, Identity, InviteSpec, LadderRow, LegEvent, LegId};
@@ -76,7 +76,8 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let (sip, _incoming) = Sip::start(stack(SocketAddr::new(local, 0), false)).map_err(failed)?;
     let engine = engine(local)?;
-    let (mut line, media) = Line::open(&engine, local, remote.ip(), codecs()).map_err(failed)?;
+    let (mut line, media) =
+        Line::open(&engine, local, remote.ip(), codecs(), Listening::default()).map_err(failed)?;
     let user = caller.as_ref().map_or("kaphila", |number| number.as_str());
     let host = kaphila_sip::message::Host::parse(&host_text(local)).map_err(failed)?;
     let spec = InviteSpec {
@@ -229,7 +230,7 @@ impl Dial<'_> {
                     },
                     Some(MediaEvent::DigitsSent { completed, .. }) => {
                         if !completed {
-                            eprintln!("kaphila: the far end takes no telephone-events; no digits sent");
+                            eprintln!("kaphila: not all digits were sent");
                         }
                         return;
                     }

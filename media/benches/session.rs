@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kaphila_media::amd::Params;
 use kaphila_media::record::{Channels, Drain, tap};
 use kaphila_media::sdp::{Capabilities, Negotiation};
-use kaphila_media::session::{Command, PlaybackId, Session, SessionConfig, TickOutput};
+use kaphila_media::session::{Command, Listening, PlaybackId, Session, SessionConfig, TickOutput};
 
 const PEER: ([u8; 4], u16) = ([192, 0, 2, 9], 5000);
 
@@ -33,6 +33,7 @@ fn call(start: Instant) -> (Session, Drain) {
         unix_time: Duration::from_secs(1_700_000_000),
         rtp_timeout: None,
         learn_source: false,
+        dtmf: Listening::default(),
     };
     let mut session = Session::new(start, config);
     let local = SocketAddr::from(([192, 0, 2, 1], 4000));

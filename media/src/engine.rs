@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::net::{self, Socket, SocketOptions};
 use crate::port::{NoPort, Ports};
 use crate::record::Channels;
-use crate::session::{Command, MediaEvent, Session, SessionConfig};
+use crate::session::{Command, Listening, MediaEvent, Session, SessionConfig};
 use crate::spool::{LocalDisk, Note, Spool, SpoolError};
 use crate::worker::events::Events;
 use crate::worker::{Call, CallState, Link, Message, Worker};
@@ -100,12 +100,19 @@ pub struct OpenOptions {
     pub rtp_timeout: Option<Duration>,
     /// The first stream from any address is taken, within 5 s of an SDP (`--learn-rtp`).
     pub learn_source: bool,
+    /// How keys are listened for.
+    pub dtmf: Listening,
 }
 
 impl Default for OpenOptions {
     /// The engine's address, 60 s of watchdog, no learning.
     fn default() -> Self {
-        Self { address: None, rtp_timeout: Some(Duration::from_secs(60)), learn_source: false }
+        Self {
+            address: None,
+            rtp_timeout: Some(Duration::from_secs(60)),
+            learn_source: false,
+            dtmf: Listening::default(),
+        }
     }
 }
 
@@ -464,6 +471,7 @@ fn session_config(options: &OpenOptions) -> SessionConfig {
         unix_time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         rtp_timeout: options.rtp_timeout,
         learn_source: options.learn_source,
+        dtmf: options.dtmf,
     }
 }
 

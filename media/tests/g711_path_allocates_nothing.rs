@@ -19,7 +19,7 @@ use kaphila_media::codec::Codec;
 use kaphila_media::record::{Channels, tap};
 use kaphila_media::sdp::{Agreed, Direction, EventFormat};
 use kaphila_media::session::{
-    Command, Digits, MediaEvent, PlaybackId, Session, SessionConfig, TickOutput,
+    Command, Digits, Listening, MediaEvent, PlaybackId, Session, SessionConfig, TickOutput,
 };
 
 thread_local! {
@@ -71,12 +71,8 @@ fn agreed(peer: SocketAddr) -> Agreed {
     }
 }
 
-#[test]
-fn playing_receiving_digits_detection_recording_and_rtcp_allocate_nothing() {
-    let start = Instant::now();
-    let peer: SocketAddr = "192.0.2.9:5000".parse().unwrap();
-    let rtcp = SocketAddr::new(peer.ip(), peer.port() + 1);
-    let config = SessionConfig {
+fn config() -> SessionConfig {
+    SessionConfig {
         ssrc: 1,
         sequence: 65_000,
         timestamp: u32::MAX - 100_000,
@@ -84,8 +80,16 @@ fn playing_receiving_digits_detection_recording_and_rtcp_allocate_nothing() {
         unix_time: Duration::from_secs(1_700_000_000),
         rtp_timeout: Some(Duration::from_secs(60)),
         learn_source: false,
-    };
-    let mut session = Session::new(start, config);
+        dtmf: Listening::Both,
+    }
+}
+
+#[test]
+fn playing_receiving_digits_detection_recording_and_rtcp_allocate_nothing() {
+    let start = Instant::now();
+    let peer: SocketAddr = "192.0.2.9:5000".parse().unwrap();
+    let rtcp = SocketAddr::new(peer.ip(), peer.port() + 1);
+    let mut session = Session::new(start, config());
     let (tap, mut drain) = tap(Channels::Mono);
     let (agreed, signalling) = (agreed(peer), peer.ip());
     session.handle_command(start, Command::Connect { agreed, signalling });
@@ -152,4 +156,50 @@ fn playing_receiving_digits_detection_recording_and_rtcp_allocate_nothing() {
     assert!(sent > 5000 && recorded > 4990 * 160, "{sent} sent, {recorded} recorded");
     assert!(pressed >= 100 && told >= 7, "{pressed} pressed, {told} more events");
     drop(kept);
+}
+
+#[test]
+fn keys_as_tones_both_ways_allocate_nothing() {
+    let start = Instant::now();
+    let peer: SocketAddr = "192.0.2.9:5000".parse().unwrap();
+    let mut session = Session::new(start, config());
+    let agreed = Agreed { event_send: None, ..agreed(peer) };
+    session.handle_command(start, Command::Connect { agreed, signalling: peer.ip() });
+    session.handle_command(start, Command::Answered);
+    let digits = Digits::try_from("123A456B789C*0#D").unwrap();
+    session.handle_command(start, Command::SendDigits { digits, duration_ms: 100, gap_ms: 100 });
+    // The key 5, 100 ms in each second.
+    let mut tone = [0; 800];
+    for (at, sample) in (0..).zip(&mut tone) {
+        *sample = kaphila_media::dtmf::tone::sample(5, at, 800);
+    }
+    let mut out = TickOutput::new();
+    let mut packet = [0xff; 172];
+    packet[..12].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+    let (mut pressed, mut told) = (0, None);
+    let before = COUNT.with(Cell::get);
+    for i in 0..5000_u32 {
+        let now = start + Duration::from_millis(u64::from(i) * 20);
+        packet[2..4].copy_from_slice(&(i as u16).to_be_bytes());
+        packet[4..8].copy_from_slice(&(i * 160).to_be_bytes());
+        match tone.chunks_exact(160).nth((i % 50) as usize) {
+            Some(audio) => drop(Codec::Pcmu.encode(audio, &mut packet[12..])),
+            None => packet[12..].fill(0xff),
+        }
+        session.handle_packet(now, peer, &packet);
+        out.clear();
+        session.tick(now, &mut out);
+        while let Some(event) = session.poll_event() {
+            match event {
+                MediaEvent::Digit { .. } => pressed += 1,
+                // Its text was allocated by the command; it is not freed in here.
+                MediaEvent::DigitsSent { digits, .. } => told = Some(digits),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
+    // The first four are the echo of what we send ourselves.
+    assert!((95..=100).contains(&pressed), "{pressed}");
+    assert!(told.is_some());
 }

@@ -290,9 +290,6 @@ pub enum CommandError {
     /// 500: speech or sound could not be made.
     #[error("Audio could not be prepared")]
     PromptFailed,
-    /// 501: digits to a far end that takes no telephone-events.
-    #[error("The far end takes no telephone-events; digits as tones are not built yet")]
-    TonesNotBuilt,
     /// 429: the call has as much queued as it may.
     #[error("Too many playbacks queued on this call")]
     QueueFull,

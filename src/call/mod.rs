@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use kaphila_media::amd::{ParamError as AmdParamError, Params as AmdParams};
+use kaphila_media::dtmf::Listening;
 pub use kaphila_media::dtmf::{Digits, DigitsError};
 use kaphila_media::engine::Engine;
 use kaphila_media::sdp::Codec;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub no_answer_timeout: Duration,
     /// Codecs offered over trunks that name none, best first.
     pub codecs: Vec<Codec>,
+    /// How keys are listened for (`media.dtmf`).
+    pub dtmf: Listening,
     /// An answered call without RTP for this long ends; `None`: never.
     pub rtp_timeout: Option<Duration>,
     /// The address in our SDP; `None`: the one that RTP is bound to, else that of the route.
@@ -80,6 +83,7 @@ impl Default for Settings {
             max_calls: 1_000,
             no_answer_timeout: Duration::from_secs(4),
             codecs: vec![Codec::Pcmu, Codec::Pcma],
+            dtmf: Listening::default(),
             rtp_timeout: Some(Duration::from_secs(60)),
             media_address: None,
             recordings: PathBuf::from("recordings"),

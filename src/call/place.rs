@@ -162,8 +162,8 @@ impl Placing {
 
     /// A port of its own; without one nothing is dialled.
     fn open_media(&self) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
-        let rtp_timeout = self.inner.settings.rtp_timeout;
-        let options = OpenOptions { rtp_timeout, ..OpenOptions::default() };
+        let (rtp_timeout, dtmf) = (self.inner.settings.rtp_timeout, self.inner.settings.dtmf);
+        let options = OpenOptions { rtp_timeout, dtmf, ..OpenOptions::default() };
         let opened = self.inner.services.media.open(options);
         opened.inspect_err(|error| tracing::warn!(%error, "no media for a call")).ok()
     }
@@ -312,6 +312,7 @@ impl Placing {
             seed,
             media_port: media.port(),
             session_id,
+            telephone_event: settings.dtmf.takes_events(),
             timing: settings.timing,
             clock,
         }

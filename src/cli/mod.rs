@@ -6,6 +6,7 @@
 mod amd;
 mod audit;
 mod check;
+mod dtmf;
 mod key;
 mod output;
 mod recordings;
@@ -104,6 +105,8 @@ enum Command {
     Trace(control::TraceArgs),
     /// Run the answering machine detector on WAV files; one line a file.
     Amd(amd::AmdArgs),
+    /// Find the keys in WAV files, by their tones; one line a file.
+    Dtmf(dtmf::DtmfArgs),
     /// Speak a text into a WAV file with the configured engine.
     Speak(speak::SpeakArgs),
     /// Repair and prune recordings.
@@ -206,6 +209,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Dial(args) => dial::run(&common, args).await,
         Command::Trace(args) => control::trace(&common, args).await,
         Command::Amd(args) => amd::run(&common, &args),
+        Command::Dtmf(args) => dtmf::run(&common, &args),
         Command::Speak(args) => speak::run(&common, &args).await,
         Command::Recordings(command) => recordings::run(&common, command).await,
     }

@@ -144,8 +144,8 @@ pub const KEYS: &[Key] = &[
     key(
         "media.dtmf",
         Kind::Text,
-        r#""rfc4733""#,
-        "How key presses are heard: rfc4733 (telephone-events, and SIP INFO). In-band detection is not built yet.",
+        r#""auto""#,
+        "How key presses are heard, beside SIP INFO: rfc4733 (telephone-events), inband (tones), both, or auto: tones where telephone-events were not agreed.",
     ),
     key(
         "media.rtp_timeout",

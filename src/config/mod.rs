@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use http::{Http, TlsFiles};
+use kaphila_media::dtmf::Listening;
 pub use load::Settings;
 pub use print::{effective, effective_json, template};
 pub use speech::{GoogleCredentials, GoogleTts, Tts};
@@ -136,6 +137,8 @@ pub struct Media {
     pub workers: usize,
     /// Codecs in order of preference.
     pub codecs: Vec<String>,
+    /// How keys are listened for.
+    pub dtmf: Listening,
     /// Zero is off.
     pub rtp_timeout: Duration,
     /// DSCP, 0–63.
@@ -338,10 +341,12 @@ fn media(s: &Settings, sip: &Sip) -> Result<Media, ConfigError> {
     if shared.integer(1..=1_024)? != 1 {
         return Err(shared.invalid("1: sharing a port among calls is not built yet"));
     }
-    let dtmf = s.setting("media.dtmf")?;
-    if dtmf.text()? != "rfc4733" {
-        return Err(dtmf.invalid("\"rfc4733\": in-band detection is not built yet"));
-    }
+    let setting = s.setting("media.dtmf")?;
+    let name = setting.text()?;
+    let dtmf = Listening::ALL
+        .into_iter()
+        .find(|mode| mode.as_str() == name)
+        .ok_or_else(|| setting.invalid("one of auto, both, rfc4733 and inband"))?;
     let codecs = s.setting("media.codecs")?;
     let names: Vec<String> = codecs.texts()?.iter().map(|name| name.to_ascii_uppercase()).collect();
     if names.is_empty() || names.iter().any(|name| name != "PCMU" && name != "PCMA") {
@@ -361,6 +366,7 @@ fn media(s: &Settings, sip: &Sip) -> Result<Media, ConfigError> {
         ports,
         workers,
         codecs: names,
+        dtmf,
         rtp_timeout: timeout.duration(Duration::ZERO..=Duration::from_secs(86_400))?,
         dscp: dscp(s, "media.dscp")?,
         max_calls,

@@ -137,7 +137,6 @@ impl From<CommandError> for ApiError {
             CommandError::BadPrompt(_) => (StatusCode::BAD_REQUEST, "INVALID_REQUEST"),
             CommandError::SoundNotFound => (StatusCode::NOT_FOUND, "SOUND_NOT_FOUND"),
             CommandError::PromptFailed => (StatusCode::INTERNAL_SERVER_ERROR, "PROMPT_FAILED"),
-            CommandError::TonesNotBuilt => (StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED"),
             CommandError::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL"),
             CommandError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
         };

@@ -46,7 +46,7 @@ pub(super) async fn take(
         let _ = phone.sip.reject(leg, 486).await;
         return report.ended("busy", 0.0, "", None);
     }
-    let opened = Line::open(&phone.engine, phone.address, call.remote.ip(), codecs());
+    let opened = Line::open(&phone.engine, phone.address, call.remote.ip(), codecs(), phone.dtmf);
     let (mut line, media) = match opened {
         Ok(opened) => opened,
         Err(error) => {

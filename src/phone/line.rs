@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kaphila_media::dtmf::Digits;
+use kaphila_media::dtmf::{Digits, Listening};
 use kaphila_media::engine::{Engine, MediaCall, OpenError, OpenOptions};
 use kaphila_media::record::Channels;
 use kaphila_media::sdp::{Capabilities, Codec, Negotiation, SdpError};
@@ -42,10 +42,12 @@ impl Line {
         address: IpAddr,
         signalling: IpAddr,
         codecs: Vec<Codec>,
+        dtmf: Listening,
     ) -> Result<(Self, mpsc::Receiver<MediaEvent>), OpenError> {
-        let options = OpenOptions { address: Some(address), ..OpenOptions::default() };
+        let options = OpenOptions { address: Some(address), dtmf, ..OpenOptions::default() };
         let (media, events) = engine.open(options)?;
-        let capabilities = Capabilities { codecs, telephone_event: true, ptime_ms: 20 };
+        let capabilities =
+            Capabilities { codecs, telephone_event: dtmf.takes_events(), ptime_ms: 20 };
         let local = SocketAddr::new(address, media.local().port());
         let session_id = u64::from(rand::random::<u32>());
         let negotiation = Negotiation::new(capabilities, local, session_id);
@@ -98,7 +100,7 @@ impl Line {
         id
     }
 
-    /// Sends digits as telephone-events.
+    /// Sends digits, as telephone-events or as tones.
     pub fn send_digits(&self, digits: Digits) {
         let (duration_ms, gap_ms) = DIGIT;
         self.command(Command::SendDigits { digits, duration_ms, gap_ms });

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use kaphila_media::dtmf::Listening;
 use kaphila_media::engine::{Engine, EngineConfig};
 use kaphila_media::play;
 use kaphila_media::sdp::Codec;
@@ -54,6 +55,9 @@ pub struct PhoneArgs {
     /// What it plays when it has answered.
     #[arg(long, value_name = "FILE")]
     play: Option<PathBuf>,
+    /// Take no telephone-events: its keys are tones, and so are those it hears.
+    #[arg(long)]
+    inband: bool,
     /// Record each call: the far end on the left, its own side on the right. The second call goes
     /// to FILE-2.wav, and so on.
     #[arg(long, value_name = "FILE")]
@@ -77,6 +81,7 @@ struct Phone {
     address: IpAddr,
     scenario: Scenario,
     greeting: Option<Arc<[i16]>>,
+    dtmf: Listening,
     record: Option<PathBuf>,
     hangup_after: Option<Duration>,
 }
@@ -96,6 +101,7 @@ pub async fn run(common: &Common, args: PhoneArgs) -> Result<(), CliError> {
         address: args.listen.ip(),
         scenario: args.scenario,
         greeting,
+        dtmf: if args.inband { Listening::Inband } else { Listening::default() },
         record: args.record,
         hangup_after: args.hangup_after,
     });

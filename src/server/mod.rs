@@ -437,6 +437,7 @@ fn settings(config: &Config) -> Settings {
         deny_numbers: config.calls.deny_numbers.clone(),
         max_calls: u32::try_from(config.media.max_calls).unwrap_or(u32::MAX),
         codecs: config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect(),
+        dtmf: config.media.dtmf,
         rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
         media_address: config.media.public_address,
         recordings: config.paths.recordings.clone(),

@@ -1,10 +1,12 @@
 //! Digits: what a key press is, whatever its way in, and the strings of digits that we send.
 //!
 //! It knows the sixteen keys, the three ways in which a press arrives, and that one press seen two
-//! ways counts once. It refuses to know packets (that is [`event`]) and tones (a detector reports
-//! its presses to [`Presses`] like every other way in). Start at [`Presses::handle`].
+//! ways counts once. It refuses to know packets (that is [`event`]), audio (that is [`tone`]) and
+//! how digits go out (that is [`send`]). Start at [`Presses::handle`].
 
 pub mod event;
+pub mod send;
+pub mod tone;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,6 +20,13 @@ pub const WAIT: Duration = Duration::from_millis(500);
 /// Within this of the last sign of a press, the same digit by another method is the same press: an
 /// INFO is sent when the key is let go and may need a retransmission of SIP (T1 = 500 ms).
 const SAME_PRESS: Duration = Duration::from_millis(1000);
+
+/// Within this of the last sign of a press its key is down: longer than an event's packets are
+/// apart, shorter than a pause and the delay with which a tone is heard.
+const HELD: Duration = Duration::from_millis(60);
+
+/// Within this of our tone the same one is its echo: the longest way there and back.
+const ECHO: Duration = Duration::from_millis(1000);
 
 /// Presses that are remembered for [`SAME_PRESS`]: eight a second are faster than any thumb.
 const REMEMBERED: usize = 8;
@@ -62,6 +71,49 @@ impl DigitMethod {
 impl fmt::Display for DigitMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Which ways in are listened to, beside INFO, which counts always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Listening {
+    /// Telephone-events; tones where those were not agreed.
+    #[default]
+    Auto,
+    /// Telephone-events and tones at once.
+    Both,
+    /// Telephone-events alone.
+    Rfc4733,
+    /// Tones alone; telephone-events are neither offered nor taken.
+    Inband,
+}
+
+impl Listening {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Both, Self::Rfc4733, Self::Inband];
+
+    /// The name of the configuration: `auto`, `both`, `rfc4733`, `inband`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Both => "both",
+            Self::Rfc4733 => "rfc4733",
+            Self::Inband => "inband",
+        }
+    }
+
+    /// Whether telephone-events are offered and taken.
+    pub fn takes_events(self) -> bool {
+        self != Self::Inband
+    }
+
+    /// Whether tones are listened for, where telephone-events were agreed or not.
+    pub fn hears_tones(self, events_agreed: bool) -> bool {
+        match self {
+            Self::Auto => !events_agreed,
+            Self::Both | Self::Inband => true,
+            Self::Rfc4733 => false,
+        }
     }
 }
 
@@ -129,16 +181,32 @@ struct Press {
     paired: bool,
 }
 
-/// Makes one press of what came by several ways.
+impl Press {
+    fn is_held(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_seen) < HELD
+    }
+}
+
+/// Makes one press of what came by several ways, and none of what we sent ourselves.
 #[derive(Debug, Default)]
 pub struct Presses {
     recent: [Option<Press>; REMEMBERED],
     next: usize,
+    /// The keys that we sent as tones, and when last: a line throws them back.
+    sent: [Option<Instant>; KEYS.len()],
 }
 
 impl Presses {
     /// A press has begun. True where it is new, false where it was seen by another method already.
     pub fn handle(&mut self, now: Instant, digit: char, method: DigitMethod) -> bool {
+        if method == DigitMethod::Inband && self.is_echo(now, digit) {
+            return false;
+        }
+        let is_down = |p: &&Press| p.method != method && p.is_held(now);
+        let held = self.recent.iter().flatten().filter(|p| p.digit == digit).find(is_down);
+        if held.is_some_and(|press| press.paired) {
+            return false;
+        }
         let twin = self.recent.iter_mut().flatten().find(|p| {
             p.digit == digit
                 && p.method != method
@@ -154,6 +222,19 @@ impl Presses {
         }
         self.next = (self.next + 1) % REMEMBERED;
         true
+    }
+
+    /// We send this key as a tone.
+    pub fn handle_sent(&mut self, now: Instant, digit: char) {
+        let place = code(digit).and_then(|code| self.sent.get_mut(usize::from(code)));
+        if let Some(sent) = place {
+            *sent = Some(now);
+        }
+    }
+
+    fn is_echo(&self, now: Instant, digit: char) -> bool {
+        let sent = code(digit).and_then(|code| self.sent.get(usize::from(code)).copied().flatten());
+        sent.is_some_and(|at| now.saturating_duration_since(at) < ECHO)
     }
 
     /// The press of this method goes on: the key is still down.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::amd;
-pub use crate::dtmf::event::MAX_QUEUED as MAX_QUEUED_DIGITS;
+pub use crate::dtmf::send::MAX_QUEUED as MAX_QUEUED_DIGITS;
 use crate::dtmf::{DigitMethod, Digits};
 use crate::quality::Quality;
 use crate::record;
@@ -49,8 +49,9 @@ pub enum Command {
     },
     /// Ends one playback, playing or queued; `None` ends all of them.
     StopPlayback(Option<PlaybackId>),
-    /// Sends digits as telephone-events, after those under way, [`MAX_QUEUED_DIGITS`] strings in
-    /// all. Playback waits meanwhile.
+    /// Sends digits, as telephone-events or, where those are not agreed, as tones; after those under
+    /// way, [`MAX_QUEUED_DIGITS`] strings in all. Playback waits meanwhile, and no recording has
+    /// them.
     SendDigits {
         /// The digits.
         digits: Digits,
@@ -81,7 +82,8 @@ pub enum Command {
 /// What a call's media tells the call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaEvent {
-    /// A key was pressed: once a press, whatever its ways in, at its first packet.
+    /// A key was pressed: once a press, whatever its ways in, at its first packet or as soon as its
+    /// tone is sure.
     Digit {
         /// The key: `0`–`9`, `*`, `#`, `A`–`D`.
         digit: char,
@@ -108,7 +110,7 @@ pub enum MediaEvent {
     DigitsSent {
         /// As asked for.
         digits: Digits,
-        /// False where telephone-events are not agreed, the queue was full or the call ended.
+        /// False where no media is agreed, the queue was full or the call ended.
         completed: bool,
     },
     /// The answering machine detector has decided.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::{Command, Session, SessionConfig, TickOutput};
+use super::{Command, Listening, Session, SessionConfig, TickOutput};
 use crate::codec::Codec;
 use crate::record::{Channels, tap};
 use crate::sdp::{Agreed, Direction, EventFormat, List};
@@ -103,6 +103,7 @@ fn session(now: Instant, peer: SocketAddr) -> Session {
         unix_time: Duration::from_secs(1_700_000_000),
         rtp_timeout: Some(Duration::from_secs(60)),
         learn_source: false,
+        dtmf: Listening::Both,
     };
     let mut session = Session::new(now, config);
     let agreed = agreed(peer, Direction::SendRecv, 20);

@@ -7,7 +7,7 @@ use super::command::MediaEvent;
 use super::events::Events;
 use crate::codec::Codec;
 use crate::dtmf::event::{Heard, Receiver};
-use crate::dtmf::{self, DigitMethod, Presses};
+use crate::dtmf::{self, DigitMethod, Presses, tone};
 use crate::jitter::{Jitter, LAG, MAX_SAMPLES, Placed};
 use crate::reception::Reception;
 use crate::rtp::Packet;
@@ -53,6 +53,8 @@ pub(super) struct Inbound {
     pub(super) listened: bool,
     /// When the last packet of the call came.
     pub(super) last_packet: Option<Instant>,
+    /// Hears the keys in the audio, where they are listened for.
+    pub(super) tones: Option<Box<tone::Detector>>,
     events: Receiver,
     presses: Presses,
 }
@@ -67,6 +69,7 @@ impl Inbound {
             codec: None,
             listened: false,
             last_packet: None,
+            tones: None,
             events: Receiver::default(),
             presses: Presses::default(),
         }
@@ -135,6 +138,30 @@ impl Inbound {
         let method = DigitMethod::Info;
         if self.presses.handle(now, digit, method) {
             events.push(MediaEvent::Digit { digit, method, duration_ms });
+        }
+    }
+
+    /// A frame of the far end's audio, in the order of its clock.
+    pub(super) fn handle_frame(&mut self, now: Instant, frame: &[i16], events: &mut Events) {
+        let Some(tones) = &mut self.tones else { return };
+        let (presses, method) = (&mut self.presses, DigitMethod::Inband);
+        tones.push(frame, |heard| match heard {
+            tone::Heard::Pressed { digit, duration_ms, .. } => {
+                if presses.handle(now, digit, method) {
+                    events.push(MediaEvent::Digit { digit, method, duration_ms });
+                }
+            }
+            tone::Heard::Released { .. } => {}
+        });
+        if let Some(digit) = tones.down() {
+            presses.handle_continued(now, digit, method);
+        }
+    }
+
+    /// We send this key as a tone, and its echo is none of the far end's.
+    pub(super) fn handle_sent(&mut self, now: Instant, digit: char) {
+        if self.tones.is_some() {
+            self.presses.handle_sent(now, digit);
         }
     }
 

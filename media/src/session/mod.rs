@@ -6,8 +6,9 @@
 //!
 //! ```text
 //!  handle_packet ─► source ─► jitter ─────── 68 ms later ──► AMD
-//!                       └───► events, presses ─► Digit   └─► recording ◄─ own voice
-//!  handle_command ─► playlist, digits ─► tick ─► packets ──────────────────────┘
+//!                       │                                └─► recording ◄─ own voice
+//!                       └─► events ─► presses ─► Digit   └─► tones ─► presses ─► Digit
+//!  handle_command ─► playlist, digits ─► tick ─► packets
 //! ```
 #![warn(clippy::indexing_slicing)]
 
@@ -32,7 +33,7 @@ pub use fuzz::fuzz_rtp;
 pub use inbound::Counters;
 pub use output::{Channel, MAX_PACKET, MAX_PACKETS, TickOutput, Transmit};
 
-pub use crate::dtmf::{DigitMethod, Digits};
+pub use crate::dtmf::{DigitMethod, Digits, Listening};
 pub use crate::quality::Quality;
 
 use crate::amd;
@@ -73,6 +74,8 @@ pub struct SessionConfig {
     pub rtp_timeout: Option<Duration>,
     /// The first stream from any address is taken, within 5 s of an SDP.
     pub learn_source: bool,
+    /// How keys are listened for.
+    pub dtmf: Listening,
 }
 
 /// A recording: its tap, and the stretch of the call's clock it holds.
@@ -110,6 +113,7 @@ enum Stage {
 #[derive(Debug)]
 pub struct Session {
     rtp_timeout: Option<Duration>,
+    dtmf: Listening,
     stage: Stage,
     agreed: Option<Agreed>,
     clock: SlotClock,
@@ -133,6 +137,7 @@ impl Session {
     pub fn new(now: Instant, config: SessionConfig) -> Self {
         Self {
             rtp_timeout: config.rtp_timeout,
+            dtmf: config.dtmf,
             stage: Stage::Early,
             agreed: None,
             clock: SlotClock::new(now),
@@ -237,7 +242,7 @@ impl Session {
         }
         let step = self.slot_length();
         let Some(slot) = self.clock.tick(now, step) else { return };
-        self.hear(slot.position - LAG, step);
+        self.hear(now, slot.position - LAG, step);
         self.poll_amd_timeout(now);
         if self.stage == Stage::Answered {
             self.send(now, slot, out);
@@ -312,6 +317,7 @@ impl Session {
         self.inbound.source.connect(now, agreed.remote, signalling);
         let was_watched = self.is_watched();
         self.agreed = Some(agreed);
+        self.listen_for_tones(&agreed);
         if self.is_held() {
             self.outbound.pause();
         }
@@ -319,6 +325,16 @@ impl Session {
             self.watch_from = None;
         } else if !was_watched && self.stage == Stage::Answered {
             self.watch_from = Some(now);
+        }
+    }
+
+    fn listen_for_tones(&mut self, agreed: &Agreed) {
+        let wanted = self.dtmf.hears_tones(agreed.event_send.is_some());
+        if wanted && self.inbound.tones.is_none() {
+            self.begin_listening();
+            self.inbound.tones = Some(Box::default());
+        } else if !wanted {
+            self.inbound.tones = None;
         }
     }
 
@@ -348,8 +364,7 @@ impl Session {
 
     fn send_digits(&mut self, digits: Digits, duration_ms: u16, gap_ms: u16) {
         let bounded = |ms: u16| ms.clamp(*DIGIT_MS.start(), *DIGIT_MS.end());
-        let agreed = self.agreed.as_ref().is_some_and(|agreed| agreed.event_send.is_some());
-        let queued = match agreed {
+        let queued = match self.agreed.is_some() {
             true => self.outbound.digits.push(digits, bounded(duration_ms), bounded(gap_ms)),
             false => Err(digits),
         };
@@ -370,11 +385,11 @@ impl Session {
 
     /// Reads the far end's audio, in frames of a slot, as long as they end by clock position
     /// `until`.
-    fn hear(&mut self, until: i64, step: i64) {
+    fn hear(&mut self, now: Instant, until: i64, step: i64) {
         let mut at = self.heard_until.unwrap_or(until - step);
         let kept = at + CATCH_UP;
         while at + step <= until.min(kept) {
-            self.hear_frame(at, step);
+            self.hear_frame(now, at, step);
             at += step;
         }
         if at + step <= until {
@@ -390,7 +405,7 @@ impl Session {
 
     /// Somebody wants what the far end says. Where nobody does it is not even decoded.
     fn is_listened_to(&self) -> bool {
-        self.recording.is_some() || !matches!(self.amd, Amd::Off)
+        self.recording.is_some() || self.inbound.tones.is_some() || !matches!(self.amd, Amd::Off)
     }
 
     /// What was kept from a time when somebody listened is of no use any more.
@@ -401,7 +416,7 @@ impl Session {
     }
 
     /// Reads one frame of the call's clock for those that listen.
-    fn hear_frame(&mut self, at: i64, len: i64) {
+    fn hear_frame(&mut self, now: Instant, at: i64, len: i64) {
         if !self.is_listened_to() {
             return;
         }
@@ -411,6 +426,7 @@ impl Session {
         let ours = ours.get_mut(..len).unwrap_or_default();
         self.heard_any |= self.inbound.jitter.read(at, theirs);
         self.voice.read(at, ours);
+        self.inbound.handle_frame(now, theirs, &mut self.events);
         if let Amd::Listening { detector, framer, from, told } = &mut self.amd {
             // A detector that has heard nothing at all must find that out by itself.
             let before = (*from - at).max(0) as usize;
@@ -441,6 +457,9 @@ impl Session {
         let Some(mut sink) = self.sink(out) else { return };
         if !sink.agreed.is_held() {
             self.outbound.handle_slot(slot, &mut sink, &mut self.voice, &mut self.events);
+            if let Some(digit) = self.outbound.tone(&sink.agreed) {
+                self.inbound.handle_sent(now, digit);
+            }
         }
         if self.reports.is_due(now) {
             self.report(now, slot.position, false, out);
@@ -481,10 +500,10 @@ impl Session {
         let answered = self.recording.as_ref().is_some_and(|r| r.from.is_some());
         if let Some(at) = self.heard_until.filter(|_| answered) {
             // The tail without its hold: the call has no more time to wait in.
-            self.hear(position, (position - at).clamp(1, LONG_SLOT));
+            self.hear(now, position, (position - at).clamp(1, LONG_SLOT));
             let at = self.heard_until.unwrap_or(position);
             if at < position {
-                self.hear_frame(at, position - at);
+                self.hear_frame(now, at, position - at);
             }
         }
         self.recording = None;

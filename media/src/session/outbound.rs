@@ -7,7 +7,8 @@ use super::command::MediaEvent;
 use super::events::Events;
 use super::output::{Channel, TickOutput};
 use super::playlist::Playlist;
-use crate::dtmf::event::{EventPacket, Report, Sender, Slot};
+use crate::dtmf::event::Report;
+use crate::dtmf::send::{EventPacket, Sender, Slot};
 use crate::mix::OwnVoice;
 use crate::rtp::Header;
 use crate::sdp::{Agreed, EventFormat};
@@ -33,6 +34,16 @@ pub(super) struct Sent {
     pub(super) packets: u64,
     /// Payload octets.
     pub(super) octets: u64,
+}
+
+/// What of digits goes in a packet.
+enum Digit {
+    /// Nothing: other audio goes.
+    None,
+    /// A tone or a pause.
+    Audio,
+    /// An event.
+    Event(EventPacket, EventFormat),
 }
 
 /// The stream we send. Its timestamps are the call's clock, whatever its packets hold.
@@ -94,16 +105,21 @@ impl Outbound {
         let (mut heard, mut recorded) = ([0; MAX_SAMPLES], [0; MAX_SAMPLES]);
         let samples = (length as usize).min(MAX_SAMPLES);
         let heard = heard.get_mut(..samples).unwrap_or_default();
-        match self.poll_digits(slot.position, length, sink.agreed.event_send, events) {
-            (Slot::Event(packet), Some(format)) => return self.send_event(packet, format, sink),
-            (Slot::Pause, _) => {}
-            _ => {
+        match self.poll_digits(slot.position, heard, sink.agreed.event_send, events) {
+            Digit::Event(packet, format) => return self.send_event(packet, format, sink),
+            Digit::Audio => {}
+            Digit::None => {
                 let recorded = recorded.get_mut(..samples).unwrap_or_default();
                 self.playlist.play(heard, recorded, |event| events.push(event));
                 voice.write(slot.position, recorded);
             }
         }
         self.send_audio(slot.position, heard, sink);
+    }
+
+    /// The key that goes out as a tone, if one does.
+    pub(super) fn tone(&self, agreed: &Agreed) -> Option<char> {
+        self.digits.down().filter(|_| agreed.event_send.is_none())
     }
 
     /// The call ends: a key that is down is let go, and what was not sent is told.
@@ -131,22 +147,27 @@ impl Outbound {
         Sent { timestamp, packets: self.packets, octets: self.octets }
     }
 
+    /// What of digits goes in the packet that begins at `position`; tones are written to `audio`.
     fn poll_digits(
         &mut self,
         position: i64,
-        length: i64,
+        audio: &mut [i16],
         format: Option<EventFormat>,
         events: &mut Events,
-    ) -> (Slot, Option<EventFormat>) {
-        let Some(agreed) = format else {
-            self.abandon_digits(events);
-            return (Slot::Free, None);
-        };
+    ) -> Digit {
         let timestamp = self.timestamp_at(position);
-        let slot = self.digits.poll(timestamp, length as u32, agreed.clock, |digits| {
-            events.push(MediaEvent::DigitsSent { digits, completed: true });
-        });
-        (slot, format)
+        let sent = |digits| events.push(MediaEvent::DigitsSent { digits, completed: true });
+        let Some(format) = format else {
+            return match self.digits.render(timestamp, audio, sent) {
+                true => Digit::Audio,
+                false => Digit::None,
+            };
+        };
+        match self.digits.poll_event(timestamp, audio.len() as u32, format.clock, sent) {
+            Slot::Event(packet) => Digit::Event(packet, format),
+            Slot::Pause => Digit::Audio,
+            Slot::Free => Digit::None,
+        }
     }
 
     fn abandon_digits(&mut self, events: &mut Events) {

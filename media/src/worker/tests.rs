@@ -9,7 +9,7 @@ use super::*;
 use crate::engine::Place;
 use crate::net::{SocketOptions, bind};
 use crate::sdp::{Capabilities, Negotiation};
-use crate::session::{MediaEvent, Session, SessionConfig};
+use crate::session::{Listening, MediaEvent, Session, SessionConfig};
 
 /// A worker that a test turns by hand.
 struct Bench {
@@ -52,6 +52,7 @@ impl Bench {
             unix_time: Duration::ZERO,
             rtp_timeout: None,
             learn_source: false,
+            dtmf: Listening::default(),
         };
         let session = Session::new(self.now(), config);
         let place = Place { worker: 0, phase: n % wheel::PHASES, port: local.port() };

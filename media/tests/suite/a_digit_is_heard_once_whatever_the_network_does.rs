@@ -132,14 +132,13 @@ fn a_hang_up_while_a_key_is_down_still_ends_it() {
 }
 
 #[test]
-fn digits_without_agreed_events_are_refused() {
-    let mut pair = Pair::new(Instant::now());
-    let mut plain = agreed(pair.second.address);
-    plain.event_send = None;
-    pair.first.connect(pair.now, plain);
-    dial(&mut pair, "1");
+fn digits_before_any_description_are_refused() {
+    let now = Instant::now();
+    let mut end = End::open(now, address("192.0.2.1:4000"), address("192.0.2.9:5000"), 1);
     let digits = Digits::try_from("1").unwrap();
-    assert_eq!(pair.first.events, [MediaEvent::DigitsSent { digits, completed: false }]);
+    let command = Command::SendDigits { digits: digits.clone(), duration_ms: 100, gap_ms: 100 };
+    end.command(now, command);
+    assert_eq!(end.events, [MediaEvent::DigitsSent { digits, completed: false }]);
 }
 
 #[test]

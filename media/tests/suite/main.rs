@@ -31,6 +31,7 @@ mod a_digit_is_heard_once_whatever_the_network_does;
 mod both_sides_of_a_recording_stay_on_the_wall_clock;
 mod hold_silences_us_and_the_watchdog;
 mod jitter_loss_and_drift_leave_every_frame_in_its_place;
+mod keys_come_and_go_as_tones;
 mod reports_tell_loss_jitter_and_round_trip;
 mod session_support;
 mod strangers_are_neither_heard_nor_recorded;

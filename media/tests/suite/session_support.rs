@@ -9,7 +9,7 @@ use kaphila_media::codec::Codec;
 use kaphila_media::record::{self, Channels, Drain};
 use kaphila_media::sdp::{Agreed, Direction, EventFormat};
 use kaphila_media::session::{
-    Channel, Command, MediaEvent, PlaybackId, Session, SessionConfig, TickOutput,
+    Channel, Command, Listening, MediaEvent, PlaybackId, Session, SessionConfig, TickOutput,
 };
 
 /// Payload type of telephone-events here.
@@ -76,6 +76,17 @@ pub(crate) struct End {
 impl End {
     /// Opened, not connected.
     pub(crate) fn open(now: Instant, address: SocketAddr, peer: SocketAddr, seed: u64) -> Self {
+        Self::listening(now, address, peer, seed, Listening::default())
+    }
+
+    /// Opened, not connected; keys are listened for in this way.
+    pub(crate) fn listening(
+        now: Instant,
+        address: SocketAddr,
+        peer: SocketAddr,
+        seed: u64,
+        dtmf: Listening,
+    ) -> Self {
         let mut random = Random(seed);
         let config = SessionConfig {
             ssrc: random.next() as u32,
@@ -85,6 +96,7 @@ impl End {
             unix_time: Duration::from_secs(1_700_000_000),
             rtp_timeout: Some(Duration::from_secs(60)),
             learn_source: false,
+            dtmf,
         };
         let session = Session::new(now, config);
         Self {

@@ -52,8 +52,11 @@ impl Machine {
         other_codecs: bool,
     ) {
         let leg = LegNo(self.legs.len());
-        let capabilities =
-            Capabilities { codecs: codecs.clone(), telephone_event: true, ptime_ms: PTIME_MS };
+        let capabilities = Capabilities {
+            codecs: codecs.clone(),
+            telephone_event: self.setup.telephone_event,
+            ptime_ms: PTIME_MS,
+        };
         let address = self.setup.trunks.get(trunk).map_or(UNSPECIFIED, |trunk| trunk.media);
         let local = SocketAddr::new(address, self.setup.media_port);
         let mut negotiation = Negotiation::new(capabilities, local, self.setup.session_id);

@@ -162,10 +162,6 @@ impl Machine {
         duration_ms: u16,
         gap_ms: u16,
     ) -> Result<(), CommandError> {
-        let agreed = self.legs.last().and_then(|leg| leg.negotiation.agreed());
-        if agreed.is_none_or(|agreed| agreed.event_send.is_none()) {
-            return Err(CommandError::TonesNotBuilt);
-        }
         // The media would give back one more at once, before those that it holds.
         if self.sending.len() >= MAX_QUEUED_DIGITS {
             return Err(CommandError::QueueFull);

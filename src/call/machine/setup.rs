@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) media_port: u16,
     /// The `o=` id of our descriptions.
     pub(crate) session_id: u64,
+    /// Telephone-events are offered and taken.
+    pub(crate) telephone_event: bool,
     /// The server's limits of time.
     pub(crate) timing: Timing,
     /// Wall time of the placing.

@@ -35,6 +35,16 @@ pub(super) fn write(file: &Path, turns: &[u32]) {
     let voice: [u8; FRAME] = std::array::from_fn(|at| if at / 8 % 2 == 0 { 0x9F } else { 0x1F });
     let payloads = turns.iter().zip([silence, voice].into_iter().cycle());
     let frames = payloads.flat_map(|(ms, payload)| std::iter::repeat_n(payload, *ms as usize / 20));
+    write_frames(file, frames);
+}
+
+/// Writes a capture of this PCMU, one packet each 20 ms.
+pub(super) fn write_pcmu(file: &Path, audio: &[u8]) {
+    let frame = |chunk: &[u8]| std::array::from_fn(|at| chunk.get(at).copied().unwrap_or(0xFF));
+    write_frames(file, audio.chunks(FRAME).map(frame));
+}
+
+fn write_frames(file: &Path, frames: impl Iterator<Item = [u8; FRAME]>) {
     // libpcap's header: microseconds, version 2.4, Ethernet.
     let mut bytes = Vec::new();
     bytes.extend(0xA1B2_C3D4_u32.to_le_bytes());

@@ -28,22 +28,27 @@ pub(super) struct Sdp {
     pub(super) direction: &'static str,
     /// Version of the `o=` line.
     pub(super) version: u32,
+    /// It takes telephone-events.
+    pub(super) events: bool,
 }
 
 impl Sdp {
     /// PCMU, both ways, at `port`.
     pub(super) const fn at(port: u16) -> Self {
-        Self { port, codecs: "0", direction: "sendrecv", version: 1 }
+        Self { port, codecs: "0", direction: "sendrecv", version: 1, events: true }
     }
 
     /// As it stands in a body.
     pub(super) fn text(self) -> String {
-        let Self { port, codecs, direction, version } = self;
+        let Self { port, codecs, direction, version, events } = self;
+        let (format, lines) = match events {
+            true => (" 101", "a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n"),
+            false => ("", ""),
+        };
         let port = if port == 0 { "[media_port]".to_owned() } else { port.to_string() };
         format!(
             "v=0\no=far 7 {version} IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
-             m=audio {port} RTP/AVP {codecs} 101\na=rtpmap:101 telephone-event/8000\n\
-             a=fmtp:101 0-15\na={direction}\n"
+             m=audio {port} RTP/AVP {codecs}{format}\n{lines}a={direction}\n"
         )
     }
 }

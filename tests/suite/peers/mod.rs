@@ -17,6 +17,7 @@ mod a_telephone_hears_and_is_heard;
 mod answering_machines_are_told_from_people;
 mod digits_of_a_carrier_are_heard_once_each;
 mod every_final_answer_means_what_the_reference_says;
+mod keys_are_tones_where_no_events_are_agreed;
 mod provisional_answers_come_in_any_order;
 mod requests_within_a_call_are_answered;
 mod route_sets_are_followed;

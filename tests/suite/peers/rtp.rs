@@ -23,6 +23,7 @@ pub(super) struct Packet {
 pub(super) struct Ear {
     pub(super) port: u16,
     heard: Arc<Mutex<Vec<Packet>>>,
+    pcmu: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Ear {
@@ -30,7 +31,8 @@ impl Ear {
         let socket = UdpSocket::bind((ip, 0)).await.unwrap();
         let port = socket.local_addr().unwrap().port();
         let heard: Arc<Mutex<Vec<Packet>>> = Arc::default();
-        let notes = Arc::clone(&heard);
+        let pcmu: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (notes, audio) = (Arc::clone(&heard), Arc::clone(&pcmu));
         tokio::spawn(async move {
             let mut buffer = [0; 2_048];
             while let Ok(length) = socket.recv(&mut buffer).await {
@@ -44,10 +46,13 @@ impl Ear {
                     timestamp: four(4),
                     ssrc: four(8),
                 };
+                if packet.payload_type == 0 {
+                    audio.lock().unwrap().extend(&buffer[12..length]);
+                }
                 notes.lock().unwrap().push(packet);
             }
         });
-        Self { port, heard }
+        Self { port, heard, pcmu }
     }
 
     /// Waits for the first packet.
@@ -58,6 +63,11 @@ impl Ear {
             }
         };
         timeout(PATIENCE, first).await.expect("no RTP");
+    }
+
+    /// The audio that has come, as PCMU.
+    pub(super) fn pcmu(&self) -> Vec<u8> {
+        self.pcmu.lock().unwrap().clone()
     }
 
     /// Everything that has come, in order.

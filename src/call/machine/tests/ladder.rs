@@ -72,6 +72,7 @@ pub(super) fn setup() -> Setup {
         seed: [7; 32],
         media_port: 10_000,
         session_id: 4711,
+        telephone_event: true,
         timing: Timing::default(),
         clock: Clock { at: Instant::now(), wall: Millis(1_700_000_000_000) },
     }
