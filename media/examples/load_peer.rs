@@ -5,6 +5,7 @@
 //! time, telephone-events agreed. It prints the CPU time of the engine's threads (as the scheduler
 //! accounts it, kernel included) per call, and the gaps between packets as the peer receives them.
 //! `--record` records every call into a temporary folder, `--amd` keeps a detector listening,
+//! `--tones` another one for keys in the audio,
 //! `--workers N` sets the number of worker threads, `--ptime MS` the packet length. The peer takes
 //! its packets once a millisecond, as a network card would; only with `--gaps` it is woken for each,
 //! to time it, which costs the thread that sends some 2 µs a packet.
@@ -22,7 +23,7 @@ use kaphila_media::engine::{Engine, EngineConfig, MediaCall, OpenOptions};
 use kaphila_media::net;
 use kaphila_media::record::Channels;
 use kaphila_media::sdp::{Capabilities, Negotiation};
-use kaphila_media::session::{Command, MediaEvent, PlaybackId};
+use kaphila_media::session::{Command, Listening, MediaEvent, PlaybackId};
 use tokio::sync::mpsc::Receiver;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -40,6 +41,7 @@ struct Options {
     ptime: u8,
     record: bool,
     amd: bool,
+    tones: bool,
     gaps: bool,
 }
 
@@ -130,6 +132,7 @@ fn options() -> Result<Options> {
         ptime: 20,
         record: false,
         amd: false,
+        tones: false,
         gaps: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -142,6 +145,7 @@ fn options() -> Result<Options> {
             "--ptime" => options.ptime = value()?.parse()?,
             "--record" => options.record = true,
             "--amd" => options.amd = true,
+            "--tones" => options.tones = true,
             "--gaps" => options.gaps = true,
             _ => return Err(format!("unknown option {name}").into()),
         }
@@ -162,7 +166,8 @@ fn open(
     peer: SocketAddr,
     folder: &std::path::Path,
 ) -> Result<(MediaCall, Receiver<MediaEvent>)> {
-    let (call, events) = engine.open(OpenOptions::default())?;
+    let dtmf = if options.tones { Listening::Both } else { Listening::default() };
+    let (call, events) = engine.open(OpenOptions { dtmf, ..OpenOptions::default() })?;
     let capabilities = Capabilities { ptime_ms: options.ptime, ..Capabilities::default() };
     let mut negotiation = Negotiation::new(capabilities, call.local(), n as u64);
     let _ = negotiation.offer();

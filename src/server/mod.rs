@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::BoxFuture;
 use kaphila_media::amd;
+use kaphila_media::dtmf::Listening;
 use kaphila_media::engine::{Engine, EngineConfig};
 use kaphila_media::sdp::Codec;
 use kaphila_sip::endpoint::EndpointConfig;
@@ -437,11 +438,20 @@ fn settings(config: &Config) -> Settings {
         deny_numbers: config.calls.deny_numbers.clone(),
         max_calls: u32::try_from(config.media.max_calls).unwrap_or(u32::MAX),
         codecs: config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect(),
-        dtmf: config.media.dtmf,
+        dtmf: listening(config.media.dtmf),
         rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
         media_address: config.media.public_address,
         recordings: config.paths.recordings.clone(),
         ..Settings::default()
+    }
+}
+
+fn listening(dtmf: config::Dtmf) -> Listening {
+    match dtmf {
+        config::Dtmf::Auto => Listening::Auto,
+        config::Dtmf::Both => Listening::Both,
+        config::Dtmf::Rfc4733 => Listening::Rfc4733,
+        config::Dtmf::Inband => Listening::Inband,
     }
 }
 

@@ -224,16 +224,33 @@ async fn speech_detector_and_recordings_work_offline() {
     fs::write(path("rubbish.wav"), b"RIFF").unwrap();
     refused(&site, &["amd", "--json", &path("rubbish.wav")], 1, "rubbish.wav").await;
     refused(&site, &["amd"], 2, "FILES").await;
-    refused(&site, &["speak", "Hello", "-o", "/nowhere/x.wav"], 1, "/nowhere/x.wav").await;
 
-    // As a crash leaves it: the header says that there is nothing.
-    let cut = path("data/recordings/call-1.1-1.wav");
+    // 80 ms of 852 and 1336 Hz, then silence: the 8 (ITU-T Q.23).
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 8_000,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
+    let eight = path("eight.wav");
+    let mut writer = hound::WavWriter::create(&eight, spec).unwrap();
+    for at in 0..1_600 {
+        let wave = |hertz: f64| (std::f64::consts::TAU * hertz * f64::from(at) / 8_000.0).sin();
+        let sample = if at < 640 { 6_000.0 * (wave(852.0) + wave(1_336.0)) } else { 0.0 };
+        writer.write_sample(sample as i16).unwrap();
+    }
+    writer.finalize().unwrap();
+    let heard = json_of(&site, &["dtmf", "--json", &eight]).await;
+    assert_eq!((&heard["file"], &heard["digits"]), (&json!(eight), &json!("8")), "{heard}");
+    let event = &heard["events"][0];
+    let (start, end) = (event["startMs"].as_u64().unwrap(), event["endMs"].as_u64().unwrap());
+    assert!(event["digit"] == "8" && start <= 4 && end.abs_diff(80) <= 4, "{heard}");
+    assert_eq!(site.done(&["dtmf", &wav]).await, format!("{wav}: no digits\n"));
+    refused(&site, &["dtmf", &path("none.wav")], 1, "none.wav").await;
+    refused(&site, &["speak", "Hello", "-o", "/nowhere/x.wav"], 1, "/nowhere/x.wav").await;
+
+    // As a crash leaves it: the header says that there is nothing.
+    let cut = path("data/recordings/call-1.1-1.wav");
     let mut writer = hound::WavWriter::create(&cut, spec).unwrap();
     (0..8_000).for_each(|at| writer.write_sample(at as i16).unwrap());
     writer.finalize().unwrap();

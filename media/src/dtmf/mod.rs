@@ -89,19 +89,6 @@ pub enum Listening {
 }
 
 impl Listening {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Both, Self::Rfc4733, Self::Inband];
-
-    /// The name of the configuration: `auto`, `both`, `rfc4733`, `inband`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Both => "both",
-            Self::Rfc4733 => "rfc4733",
-            Self::Inband => "inband",
-        }
-    }
-
     /// Whether telephone-events are offered and taken.
     pub fn takes_events(self) -> bool {
         self != Self::Inband
