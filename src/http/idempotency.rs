@@ -1,26 +1,25 @@
 //! `Idempotency-Key` on `/makecall` and `/batchcall`: the same key and body gives the first answer
 //! again and places no second call.
-#![allow(clippy::disallowed_methods, reason = "waits for the answer of a request under way")]
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedMutexGuard;
 
 use super::App;
 use super::error::ApiError;
-use crate::store::{Authenticated, Idempotency, Millis, Remembered};
+use crate::store::{Authenticated, Idempotency, KeyId, Millis, Remembered};
 
 /// The longest key.
 const MAX_KEY: usize = 255;
 
 /// How long a second request waits for the first one's answer: longer than that may take.
 const PATIENCE: Duration = Duration::from_secs(12);
-
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// The request's key, with what it was sent with.
 ///
@@ -41,35 +40,120 @@ pub(super) fn token(
     Ok(Some(Idempotency { token: token.to_owned(), body_hash }))
 }
 
-/// The answer that `idempotency` stands for already, if it does.
+/// Requests with the same `Idempotency-Key` of the same key take turns: the first is answered
+/// before the second takes a port, a channel or a place in a second.
+#[derive(Clone, Debug, Default)]
+pub struct Answering(Arc<Mutex<HashMap<One, Queue>>>);
+
+type One = (KeyId, String);
+
+/// How many there are, and whose turn it is.
+#[derive(Debug, Default)]
+struct Queue(usize, Arc<tokio::sync::Mutex<()>>);
+
+/// A request in its queue; it leaves with this value.
+struct Queued {
+    all: Answering,
+    one: One,
+}
+
+/// A request whose turn it is, for as long as this value lives.
+pub(super) struct Turn {
+    // Released before the queue is left. `None`: the one before takes longer than it may.
+    _turn: Option<OwnedMutexGuard<()>>,
+    _queued: Queued,
+}
+
+impl Answering {
+    async fn turn(&self, key: KeyId, idempotency: &Idempotency) -> Turn {
+        let one = (key, idempotency.token.clone());
+        let turn = {
+            let mut all = self.lock();
+            let Queue(count, turn) = all.entry(one.clone()).or_default();
+            *count += 1;
+            Arc::clone(turn)
+        };
+        let queued = Queued { all: self.clone(), one };
+        let turn = tokio::time::timeout(PATIENCE, turn.lock_owned()).await;
+        Turn { _turn: turn.ok(), _queued: queued }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<One, Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        if let Some(Queue(count, _)) = all.get_mut(&self.one) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.one);
+            }
+        }
+    }
+}
+
+/// What a request with an `Idempotency-Key` is.
+pub(super) enum Place {
+    /// The first one: to be answered within its turn.
+    First(Turn),
+    /// Another one, with its answer.
+    Repeated(Response),
+}
+
+/// Whether a request is the first with its key, once it is its turn.
 ///
 /// # Errors
-/// 409 where it was sent with another request.
-pub(super) async fn replay(
+/// 409 where the key was sent with another request.
+pub(super) async fn place(
+    app: &App,
+    auth: &Authenticated,
+    idempotency: &Idempotency,
+) -> Result<Place, ApiError> {
+    let known = known(app, auth, idempotency).await?;
+    if let Some(answer) = known.as_ref().and_then(first_answer) {
+        return Ok(Place::Repeated(answer));
+    }
+    let turn = app.answering.turn(auth.key, idempotency).await;
+    Ok(match repeated(app, auth, idempotency).await? {
+        Some(answer) => Place::Repeated(answer),
+        None => Place::First(turn),
+    })
+}
+
+/// The answer to a request that has been made before: the first answer, or where that is lost the
+/// same call as it is now.
+///
+/// # Errors
+/// 409 where the key was sent with another request.
+pub(super) async fn repeated(
     app: &App,
     auth: &Authenticated,
     idempotency: &Idempotency,
 ) -> Result<Option<Response>, ApiError> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let known = app.store.remembered(auth, &idempotency.token, Millis::wall_clock()).await?;
-        let Some(known) = known else { return Ok(None) };
-        if known.body_hash != idempotency.body_hash {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "IDEMPOTENCY_CONFLICT",
-                "This Idempotency-Key was sent with another request",
-            ));
-        }
-        if let Some(response) = first_answer(&known) {
-            return Ok(Some(response));
-        }
-        let under_way = app.calls.view(auth, &known.call_id).is_some();
-        if !under_way || tokio::time::Instant::now() > deadline {
-            return present_state(app, auth, &known).await.map(Some);
-        }
-        tokio::time::sleep(LOOK).await;
+    let Some(known) = known(app, auth, idempotency).await? else { return Ok(None) };
+    match first_answer(&known) {
+        Some(answer) => Ok(Some(answer)),
+        None => present_state(app, auth, &known).await.map(Some),
     }
+}
+
+async fn known(
+    app: &App,
+    auth: &Authenticated,
+    idempotency: &Idempotency,
+) -> Result<Option<Remembered>, ApiError> {
+    let known = app.store.remembered(auth, &idempotency.token, Millis::wall_clock()).await?;
+    if known.as_ref().is_some_and(|known| known.body_hash != idempotency.body_hash) {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "IDEMPOTENCY_CONFLICT",
+            "This Idempotency-Key was sent with another request",
+        ));
+    }
+    Ok(known)
 }
 
 fn first_answer(known: &Remembered) -> Option<Response> {
@@ -82,7 +166,7 @@ fn first_answer(known: &Remembered) -> Option<Response> {
 /// Tells a client that an answer is an earlier one.
 const REPLAYED: header::HeaderName = header::HeaderName::from_static("idempotency-replayed");
 
-/// The first answer was lost in a crash: the same call, as it is now.
+/// The first answer was lost in a crash, or its client went away: the same call, as it is now.
 async fn present_state(
     app: &App,
     auth: &Authenticated,

@@ -38,6 +38,7 @@ use crate::call::{AmdParams, Calls, WebhookPolicy};
 use crate::store::{RateDecision, Store};
 use access::Line;
 use error::ApiError;
+pub use idempotency::Answering;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +63,8 @@ pub struct App {
     pub speech: &'static str,
     /// The proxies whose word is taken for the client's address.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Requests whose answers others with the same `Idempotency-Key` wait for.
+    pub answering: Answering,
 }
 
 /// Paths that the contract or its extensions name and this version does not have.

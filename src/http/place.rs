@@ -29,11 +29,13 @@ pub(super) async fn make_call(
     Counted { auth, body, idempotency }: Counted,
 ) -> Result<Response, ApiError> {
     let mut request = read(&app, &auth, &body)?;
-    if let Some(token) = &idempotency
-        && let Some(answer) = idempotency::replay(&app, &auth, token).await?
-    {
-        return Ok(answer);
-    }
+    let turn = match &idempotency {
+        Some(token) => match idempotency::place(&app, &auth, token).await? {
+            idempotency::Place::Repeated(answer) => return Ok(answer),
+            idempotency::Place::First(turn) => Some(turn),
+        },
+        None => None,
+    };
     request.idempotency.clone_from(&idempotency);
     let shown = Shown {
         amd_enabled: request.amd.is_some(),
@@ -44,9 +46,9 @@ pub(super) async fn make_call(
     let placed = match app.calls.place(&auth, request).await {
         Ok(placed) => placed,
         Err(PlaceRefusal::Repeated(_)) if idempotency.is_some() => {
-            // Another request with the same key was faster.
+            // The client of the first one went away while its call was being placed.
             let token = idempotency.as_ref().ok_or_else(ApiError::internal)?;
-            let answer = idempotency::replay(&app, &auth, token).await?;
+            let answer = idempotency::repeated(&app, &auth, token).await?;
             return answer.ok_or_else(ApiError::internal);
         }
         Err(refusal) => return Err(refusal.into()),
@@ -64,6 +66,7 @@ pub(super) async fn make_call(
             tracing::warn!(call_id = placed.call.call_id(), %error, "an answer is not remembered");
         }
     }
+    drop(turn);
     Ok((status, axum::Json(answer)).into_response())
 }
 

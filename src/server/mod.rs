@@ -385,6 +385,7 @@ fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> A
         record: config.calls.record,
         speech,
         trusted_proxies: config.http.trusted_proxies.clone().into(),
+        answering: http::Answering::default(),
     }
 }
 

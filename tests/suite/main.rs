@@ -18,6 +18,7 @@ mod a_hang_up_while_ringing_cancels_and_charges_nothing;
 mod a_key_sees_only_its_own;
 mod a_killed_server_accounts_for_every_call;
 mod a_locked_database_delays_rows_and_no_call;
+mod a_repeated_request_gets_the_first_answer;
 mod a_shutdown_accounts_for_every_call;
 mod a_trunk_that_fails_is_followed_by_the_next_one;
 mod an_answered_call_without_rtp_ends_by_the_watchdog;

@@ -49,6 +49,7 @@ impl Api {
             record: true,
             speech: "local",
             trusted_proxies: Arc::default(),
+            answering: http::Answering::default(),
         };
         let stop = CancellationToken::new();
         tokio::spawn(listener.serve(http::router(app), stop.clone()));
