@@ -130,8 +130,8 @@ pub struct PlacedEnd {
 /// Why nothing was placed: no id, no row, no event.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlaceRefusal {
-    /// 400: `*` or `#` where no trunk of the key takes it.
-    #[error("number {0}")]
+    /// 400: `*` or `#` in this field where no trunk of the key takes it.
+    #[error("{0} must not hold * or #")]
     InvalidNumber(&'static str),
     /// 403 `CALLER_ID_DENIED`.
     #[error("callerId is not allowed for this API key")]

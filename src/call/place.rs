@@ -17,7 +17,7 @@ use super::event::{self, Subject};
 use super::machine::{Clock, Machine, Setup, TrunkSetup};
 use super::registry::MAX_COMMANDS;
 use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Status};
-use crate::number::prefixes_permit;
+use crate::number::{Number, prefixes_permit};
 use crate::store::{
     self, Authenticated, CallRef, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError,
     StoreError, Trunk, TrunkId,
@@ -64,9 +64,13 @@ impl Placing {
     #[allow(clippy::disallowed_methods, reason = "a driver: the call's clock begins here")]
     async fn run(self, placing: TaskTrackerToken) -> Result<PlaceAnswer, PlaceRefusal> {
         let (now, wall) = (Instant::now(), Millis::wall_clock());
+        let trunks = self.inner.services.store.key_trunks(&self.auth, wall).await;
+        // A number that no trunk takes is malformed, which stands before forbidden.
+        if let Ok(trunks) = &trunks {
+            self.check_characters(trunks)?;
+        }
         let caller = self.caller_id()?;
         self.check_destination()?;
-        let trunks = self.inner.services.store.key_trunks(&self.auth, wall).await;
         let trunks = trunks.map_err(|error| unavailable(&error))?;
         let order = self.route(now, &trunks)?;
         let key = match self.inner.registry.keys.admit(now, self.auth.key, self.caps()) {
@@ -94,6 +98,20 @@ impl Placing {
         Ok(PlaceAnswer { call, outcome })
     }
 
+    fn check_characters(&self, trunks: &KeyTrunks) -> Result<(), PlaceRefusal> {
+        let refuse = |field| Err(PlaceRefusal::InvalidNumber(field));
+        let refused =
+            |number: &Number| !route::takes_characters(&trunks.trunks, number.has_star_or_hash());
+        if refused(&self.request.number) {
+            return refuse("number");
+        }
+        if self.request.caller_id.as_ref().is_some_and(refused) {
+            refuse("callerId")
+        } else {
+            Ok(())
+        }
+    }
+
     /// The caller id of the request, else the key's.
     fn caller_id(&self) -> Result<Option<String>, PlaceRefusal> {
         let Some(asked) = &self.request.caller_id else {
@@ -119,9 +137,13 @@ impl Placing {
         let registry = &self.inner.registry;
         let last = registry.last_start(self.auth.key).or(trunks.last);
         let reachable = |id| !registry.rest.is_resting(now, &id);
-        route::order(&trunks.trunks, last, &self.request.number, reachable).map_err(|no| match no {
+        let number = &self.request.number;
+        let caller = self.request.caller_id.as_ref();
+        let special = number.has_star_or_hash() || caller.is_some_and(Number::has_star_or_hash);
+        let order = route::order(&trunks.trunks, last, number, special, reachable);
+        order.map_err(|no| match no {
             NoRoute::NoTrunks => PlaceRefusal::NoTrunks,
-            NoRoute::StarOrHash => PlaceRefusal::InvalidNumber("must not hold * or #"),
+            NoRoute::StarOrHash => PlaceRefusal::InvalidNumber("number"),
             NoRoute::Denied => PlaceRefusal::DestinationDenied,
         })
     }

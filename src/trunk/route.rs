@@ -17,9 +17,16 @@ pub enum NoRoute {
     Denied,
 }
 
+/// Whether a call with these numbers may have `*` and `#` where it has them: an enabled trunk takes
+/// them.
+pub fn takes_characters(assigned: &[Trunk], has_star_or_hash: bool) -> bool {
+    let takes = |trunk: &Trunk| !trunk.disabled && trunk.settings.allow_star_hash;
+    !has_star_or_hash || assigned.iter().any(takes)
+}
+
 /// The trunks to try for `number`, best first, as indices into `assigned`: round robin from the one
 /// after `last`, without those that are disabled or do not take the number. Where all others are
-/// unreachable, they are dialled all the same.
+/// unreachable, they are dialled all the same. `has_star_or_hash`: the number or the caller id.
 ///
 /// # Errors
 /// [`NoRoute`].
@@ -27,6 +34,7 @@ pub fn order(
     assigned: &[Trunk],
     last: Option<TrunkId>,
     number: &Number,
+    has_star_or_hash: bool,
     is_reachable: impl Fn(TrunkId) -> bool,
 ) -> Result<Vec<usize>, NoRoute> {
     let first = last
@@ -37,7 +45,7 @@ pub fn order(
     let enabled: Vec<_> = enabled.collect();
     let taken = narrowed(&enabled, NoRoute::NoTrunks, |_| true)?;
     let taken = narrowed(&taken, NoRoute::StarOrHash, |trunk| {
-        trunk.settings.allow_star_hash || !number.has_star_or_hash()
+        trunk.settings.allow_star_hash || !has_star_or_hash
     })?;
     let taken = narrowed(&taken, NoRoute::Denied, |trunk| {
         let settings = &trunk.settings;
@@ -84,7 +92,7 @@ mod tests {
     fn each_call_starts_after_the_previous_ones_start() {
         let trunks = trunks(3);
         let from = |last: Option<i64>| {
-            order(&trunks, last.map(TrunkId), &number("4420"), |_| true).unwrap()
+            order(&trunks, last.map(TrunkId), &number("4420"), false, |_| true).unwrap()
         };
         assert_eq!(from(None), [0, 1, 2]);
         assert_eq!(from(Some(1)), [1, 2, 0]);
@@ -96,18 +104,21 @@ mod tests {
     fn disabled_ones_are_skipped_and_all_disabled_is_none_assigned() {
         let mut trunks = trunks(3);
         trunks[1].disabled = true;
-        assert_eq!(order(&trunks, None, &number("4420"), |_| true), Ok(vec![0, 2]));
-        assert_eq!(order(&trunks, Some(TrunkId(1)), &number("4420"), |_| true), Ok(vec![2, 0]));
+        assert_eq!(order(&trunks, None, &number("4420"), false, |_| true), Ok(vec![0, 2]));
+        assert_eq!(
+            order(&trunks, Some(TrunkId(1)), &number("4420"), false, |_| true),
+            Ok(vec![2, 0])
+        );
         trunks.iter_mut().for_each(|trunk| trunk.disabled = true);
-        assert_eq!(order(&trunks, None, &number("4420"), |_| true), Err(NoRoute::NoTrunks));
-        assert_eq!(order(&[], None, &number("4420"), |_| true), Err(NoRoute::NoTrunks));
+        assert_eq!(order(&trunks, None, &number("4420"), false, |_| true), Err(NoRoute::NoTrunks));
+        assert_eq!(order(&[], None, &number("4420"), false, |_| true), Err(NoRoute::NoTrunks));
     }
 
     #[test]
     fn unreachable_ones_are_skipped_unless_all_are() {
         let trunks = trunks(3);
         let reach = |ids: &'static [i64]| {
-            order(&trunks, None, &number("4420"), |id| ids.contains(&id.0)).unwrap()
+            order(&trunks, None, &number("4420"), false, |id| ids.contains(&id.0)).unwrap()
         };
         assert_eq!(reach(&[2, 3]), [1, 2]);
         assert_eq!(reach(&[]), [0, 1, 2]);
@@ -117,11 +128,13 @@ mod tests {
     fn a_trunks_own_rules_skip_it() {
         let mut trunks = trunks(2);
         trunks[0].settings.deny_prefixes.0.push("44".to_owned());
-        assert_eq!(order(&trunks, None, &number("4420"), |_| true), Ok(vec![1]));
+        assert_eq!(order(&trunks, None, &number("4420"), false, |_| true), Ok(vec![1]));
         trunks[1].settings.allow_prefixes.0.push("49".to_owned());
-        assert_eq!(order(&trunks, None, &number("4420"), |_| true), Err(NoRoute::Denied));
-        assert_eq!(order(&trunks, None, &number("*43#"), |_| true), Err(NoRoute::StarOrHash));
+        assert_eq!(order(&trunks, None, &number("4420"), false, |_| true), Err(NoRoute::Denied));
+        assert_eq!(order(&trunks, None, &number("*43#"), true, |_| true), Err(NoRoute::StarOrHash));
+        assert!(takes_characters(&trunks, false) && !takes_characters(&trunks, true));
         trunks[0].settings.allow_star_hash = true;
-        assert_eq!(order(&trunks, None, &number("*43#"), |_| true), Ok(vec![0]));
+        assert!(takes_characters(&trunks, true));
+        assert_eq!(order(&trunks, None, &number("*43#"), true, |_| true), Ok(vec![0]));
     }
 }
