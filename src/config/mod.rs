@@ -126,7 +126,7 @@ pub struct Sip {
 }
 
 /// `database.*`
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
     /// The URL, its path absolute.
     pub url: String,
@@ -134,6 +134,16 @@ pub struct Database {
     pub sync_full: bool,
     /// How long ended calls are kept.
     pub keep_calls: Duration,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &value::without_password(&self.url))
+            .field("sync_full", &self.sync_full)
+            .field("keep_calls", &self.keep_calls)
+            .finish()
+    }
 }
 
 /// `paths.*`, all resolved.

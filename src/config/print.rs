@@ -39,7 +39,7 @@ pub fn effective(settings: &Settings) -> String {
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
-        let line = format!("{name} = {}", redacted(setting));
+        let line = format!("{name} = {}", setting.shown());
         let _ = writeln!(text, "{line:<60} # {}", setting.origin);
     }
     text
@@ -52,27 +52,11 @@ pub fn effective_json(settings: &Settings) -> serde_json::Value {
         .iter()
         .map(|setting| {
             let value = serde_json::json!({
-                "value": redacted(setting),
+                "value": setting.shown(),
                 "origin": setting.origin.to_string(),
             });
             (setting.key.name.to_owned(), value)
         })
         .collect::<serde_json::Map<_, _>>()
         .into()
-}
-
-/// A password inside the database's URL is a secret.
-fn redacted(setting: &super::Setting) -> String {
-    let text = setting.raw.to_string();
-    if setting.key.name != "database.url" {
-        return text;
-    }
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    match rest.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}:***@{host}")
-        }
-        _ => text,
-    }
 }

@@ -138,8 +138,30 @@ fn dscp_takes_names_and_numbers() {
 
 #[test]
 fn a_database_password_is_never_shown() {
-    let (_, settings) =
-        load("[database]\nurl = \"postgres://kaphila:geheim@127.0.0.1/kaphila\"\n", &[]).unwrap();
-    let shown = effective(&settings);
-    assert!(!shown.contains("geheim") && shown.contains("kaphila:***@127.0.0.1"), "{shown}");
+    for (url, shown) in [
+        ("postgres://kaphila:geheim@127.0.0.1/kaphila", "postgres://kaphila:***@127.0.0.1/kaphila"),
+        ("postgres://kaphila:ge@heim@127.0.0.1/k", "postgres://kaphila:***@127.0.0.1/k"),
+        (
+            "postgres://127.0.0.1/k?user=me&password=geheim",
+            "postgres://127.0.0.1/k?user=me&password=***",
+        ),
+        (
+            "postgres://127.0.0.1/k?password=geheim&user=me",
+            "postgres://127.0.0.1/k?password=***&user=me",
+        ),
+        ("postgres://kaphila@127.0.0.1:5432/k", "postgres://kaphila@127.0.0.1:5432/k"),
+    ] {
+        let (config, settings) = load(&format!("[database]\nurl = \"{url}\"\n"), &[]).unwrap();
+        assert_eq!(config.database.url, url);
+        for told in [
+            effective(&settings),
+            effective_json(&settings).to_string(),
+            format!("{settings:?}"),
+            format!("{config:?}"),
+        ] {
+            assert!(told.contains(shown) && !told.contains("heim"), "{told}");
+        }
+    }
+    let wrong = error("[database]\nurl = \"pg://kaphila:geheim@127.0.0.1/k\"\n");
+    assert!(wrong.contains("database.url") && !wrong.contains("geheim"), "{wrong}");
 }

@@ -70,7 +70,7 @@ impl fmt::Display for Raw {
 }
 
 /// A value, its key and its origin.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Setting {
     /// The key it sets.
     pub key: &'static Key,
@@ -80,14 +80,50 @@ pub struct Setting {
     pub origin: Origin,
 }
 
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.key.name, self.shown())
+    }
+}
+
+/// A database's URL as it may be shown: without the password of its user part or its query.
+pub(super) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let shown = match rest.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{name}:***@{host}")
+        }
+        _ => url.to_owned(),
+    };
+    let pairs = shown.split_inclusive(['?', '&']).map(|pair| match pair.split_once('=') {
+        Some((name, value)) if name.to_ascii_lowercase().contains("password") => {
+            let end = if value.ends_with('&') { "&" } else { "" };
+            format!("{name}=***{end}")
+        }
+        _ => pair.to_owned(),
+    });
+    pairs.collect()
+}
+
 impl Setting {
+    /// The value as it may be shown.
+    pub fn shown(&self) -> String {
+        match &self.raw {
+            Raw::Text(url) if self.key.name == "database.url" => {
+                Raw::Text(without_password(url)).to_string()
+            }
+            raw => raw.to_string(),
+        }
+    }
+
     /// The error that this value is not of its key's shape, or not in `range`.
     pub fn invalid(&self, expected: impl Into<String>) -> ConfigError {
         ConfigError::Invalid {
             origin: self.origin.clone(),
             key: self.key.name.to_owned(),
             expected: expected.into(),
-            found: self.raw.to_string(),
+            found: self.shown(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::store::Millis;
 
 /// One webhook event of a call. The caller numbers them from 1 without gaps and builds the JSON;
 /// the store keeps and sends that text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// `sequenceNumber`, also inside the payload.
     pub sequence: i64,
@@ -16,6 +16,15 @@ pub struct NewEvent {
     pub event: String,
     /// The JSON body.
     pub payload: String,
+}
+
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("sequence", &self.sequence)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A committed event on its way to the customer.
@@ -113,4 +122,35 @@ pub struct Delivery {
     pub created_at: Millis,
     /// When a 2xx came.
     pub delivered_at: Option<Millis>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body can hold digits, a URL a token of the receiver.
+    #[test]
+    fn what_an_event_says_and_where_it_goes_is_not_shown() {
+        let new = NewEvent {
+            sequence: 7,
+            event: "gather.complete".into(),
+            payload: r#"{"digits":"4711"}"#.into(),
+        };
+        let out = Outgoing {
+            call: 1,
+            call_id: "17.1".into(),
+            sequence: 7,
+            key: KeyId(1),
+            event: new.event.clone(),
+            url: "https://hooks.example/?token=4711".into(),
+            payload: new.payload.clone(),
+            attempts: 0,
+            next_at: Millis(0),
+            created_at: Millis(0),
+        };
+        for shown in [format!("{new:?}"), format!("{out:?}")] {
+            assert!(shown.contains("gather.complete") && shown.contains('7'), "{shown}");
+            assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
 }

@@ -128,3 +128,19 @@ pub struct KeyChanges {
     /// New list of denied prefixes.
     pub deny_prefixes: Option<Vec<String>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_secrets_are_not_shown() {
+        let secrets = NewSecrets {
+            key_id: "key_1".into(),
+            key: "ak_geheim".into(),
+            webhook_secret: "whsec_geheim".into(),
+        };
+        let shown = format!("{secrets:?}");
+        assert!(shown.contains("key_1") && !shown.contains("geheim"), "{shown}");
+    }
+}

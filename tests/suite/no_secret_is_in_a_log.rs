@@ -1,0 +1,131 @@
+//! A server that logs everything it can, through everything that has to do with a secret: none of
+//! them is in its log, and no digit that a person typed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::support::exchange::{Callee, Exchange};
+use crate::support::hooks::Hooks;
+use crate::support::http;
+use crate::support::program::{Site, eventually};
+
+const GOOGLE_KEY: &str = "AIzaSyTheKeyThatOpensSpeech";
+const TOKEN: &str = "token-of-the-receiver";
+const TYPED: &str = "47110815";
+const SENT: &str = "86420975";
+
+async fn json_of(site: &Site, words: &[&str]) -> Value {
+    serde_json::from_str(&site.done(words).await).unwrap()
+}
+
+/// The same key over HTTP/2, whose library logs frames.
+async fn ask_by_http_2(site: &Site, key: &str) -> u16 {
+    // The first test of the program installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://127.0.0.1:{}/api/me", site.http);
+    client.get(url).bearer_auth(key).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_finest_level() {
+    let google = MockServer::start().await;
+    let refusal = json!({ "error": { "message": "API key not valid" } });
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(403).set_body_json(refusal))
+        .expect(1)
+        .mount(&google)
+        .await;
+    let carrier = Exchange::start("127.0.0.1").await;
+    let mut site = Site::with_trunks(&[carrier.address]).await;
+    std::fs::write(site.path("google.key"), GOOGLE_KEY).unwrap();
+    site.set("KAPHILA_TTS_GOOGLE_API_KEY_FILE", site.path("google.key").display().to_string());
+    site.set("KAPHILA_TTS_GOOGLE_ENDPOINT", google.uri());
+    site.set("RUST_LOG", "trace");
+    let mut hooks = Hooks::start().await;
+    let id = site.key_id.as_str();
+    let mut serving = site.serve(&[]).await;
+
+    // Keys: right, wrong, as a password, over HTTP/2; replaced while in use.
+    let wrong = "ak_0123456789012345678901234567890123456789";
+    assert_eq!(http::request(site.http, "GET /api/me", wrong, None).await.unwrap().status, 401);
+    let password = STANDARD.encode(format!("user:{}", site.key));
+    let basic = format!(
+        "GET /api/me HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {password}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let answer = http::converse(site.http, basic.as_bytes()).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(ask_by_http_2(&site, &site.key).await, 200);
+    let rotated = json_of(&site, &["key", "rotate", id, "--grace", "1h"]).await;
+    let rotated = rotated["key"].as_str().unwrap();
+    assert_eq!(ask_by_http_2(&site, rotated).await, 200);
+    let webhook = json_of(&site, &["key", "rotate-webhook", id]).await;
+    let webhook = webhook["webhookSecret"].as_str().unwrap();
+
+    // A call with speech, digits in and out, webhooks that arrive.
+    let number = Callee::Answers.number(1);
+    let url = format!("{}?{TOKEN}", hooks.url());
+    let placed = site.post("/makecall", json!({ "number": number, "webhookUrl": url })).await;
+    let call = placed.json()["callId"].as_str().unwrap().to_owned();
+    hooks.expect(&call, "call.answered").await;
+    let text = json!({ "callId": call, "text": "Please type your PIN" });
+    assert_eq!(site.post("/voice", text).await.status, 200);
+    hooks.expect(&call, "tts.played").await;
+    let gather =
+        json!({ "callId": call, "text": "Now", "numDigits": TYPED.len(), "timeout": 60_000 });
+    assert_eq!(site.post("/gather", gather).await.status, 200);
+    hooks.expect(&call, "gather.started").await;
+    for (n, digit) in (1..).zip(TYPED.bytes()) {
+        carrier.press(&number, digit - b'0', n).await;
+    }
+    assert_eq!(hooks.expect(&call, "gather.complete").await["digits"], TYPED);
+    let send = json!({ "callId": call, "digits": SENT, "durationMs": 40, "gapMs": 40 });
+    assert_eq!(site.post("/dtmf", send).await.status, 200);
+    hooks.expect(&call, "dtmf.sent").await;
+    assert_eq!(site.post("/hangup", json!({ "callId": call })).await.status, 200);
+    hooks.expect(&call, "call.ended").await;
+
+    // And webhooks that do not.
+    let nobody = format!("http://127.0.0.1:9/{TOKEN}?{TOKEN}");
+    let busy = json!({ "number": Callee::Busy.number(2), "webhookUrl": nobody });
+    assert_eq!(site.post("/makecall", busy).await.status, 200);
+    let log = || std::fs::read_to_string(site.path("serve.log")).unwrap();
+    eventually(5, "the failure in the log", async || log().contains("webhook failed")).await;
+    serving.terminate();
+    assert!(serving.ends(std::time::Duration::from_secs(30)).await.success());
+
+    let mut database = site.database().await;
+    let (now, old): (String, String) =
+        sqlx::query_as("SELECT webhook_secret, old_webhook_secret FROM api_keys")
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+    assert_eq!(now, webhook);
+    let log = log();
+    assert!(log.matches("\"TRACE\"").count() > 100, "it says little");
+    assert!(log.contains("Google does not speak"), "it was asked");
+    let bare = |secret: &str| secret.split_once('_').unwrap().1.to_owned();
+    for secret in [
+        bare(&site.key),
+        bare(rotated),
+        bare(wrong),
+        password,
+        bare(&now),
+        bare(&old),
+        GOOGLE_KEY.to_owned(),
+        TOKEN.to_owned(),
+        // Whole, and as far as they came.
+        TYPED[..5].to_owned(),
+        SENT[..5].to_owned(),
+    ] {
+        let line = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret} is in the log");
+    }
+    // One at a time they would have a name.
+    let named = log.lines().find(|line| line.contains("\"digit") || line.contains("digit="));
+    assert_eq!(named, None);
+}
