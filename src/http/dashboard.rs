@@ -30,7 +30,8 @@ pub(super) async fn dashboard(
     let today = calendar.day_of(now);
     let days = daily(&app.store, &auth, &calendar, Calendar::monday_of(today), today).await?;
     let of_today = days.last().map_or_else(Tally::default, |(_, calls)| *calls);
-    let page = LogPage { status: None, as_of: Millis(i64::MAX), offset: 0, limit: RECENT };
+    let page =
+        LogPage { status: None, as_of: Millis(i64::MAX), offset: 0, limit: RECENT, total: None };
     let recent = app.store.call_log(&auth, page).await?;
     let ended = standing.total_calls - standing.active_calls;
     Ok(success(json!({
@@ -55,9 +56,10 @@ pub(super) async fn call_logs(
     let size = body.integer("page_size", 1..=100)?.unwrap_or(DEFAULT_PAGE_SIZE).cast_signed();
     let status = body.choice("status", &CallStatus::ALL.map(|it| (it.as_str(), it)))?;
     let as_of = as_of(&body)?.unwrap_or_else(Millis::wall_clock);
-    let asked = LogPage { status, as_of, offset: (page - 1) * size, limit: size };
     let total = app.store.call_log_length(&auth, status, as_of).await?;
-    let logs = if asked.offset < total { app.store.call_log(&auth, asked).await? } else { vec![] };
+    let offset = (page - 1) * size;
+    let asked = LogPage { status, as_of, offset, limit: size, total: Some(total) };
+    let logs = if offset < total { app.store.call_log(&auth, asked).await? } else { vec![] };
     Ok(success(json!({
         "logs": logs,
         "total_count": total,

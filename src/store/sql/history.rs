@@ -104,6 +104,15 @@ const PAGE_ENDED: &str = "SELECT call_id, number, status, amd_status, duration, 
      AND ended_at IS NOT NULL AND status = $5 ORDER BY created_at DESC, id DESC \
      LIMIT $3 OFFSET $4) ORDER BY created_at DESC, id DESC";
 
+const OLD_PAGE: &str = "SELECT call_id, number, status, amd_status, duration, created_at FROM calls \
+     WHERE id IN (SELECT id FROM calls WHERE api_key = $1 AND created_at <= $2 \
+     ORDER BY created_at, id LIMIT $3 OFFSET $4) ORDER BY created_at DESC, id DESC";
+
+const OLD_PAGE_ENDED: &str = "SELECT call_id, number, status, amd_status, duration, created_at \
+     FROM calls WHERE id IN (SELECT id FROM calls WHERE api_key = $1 AND created_at <= $2 \
+     AND ended_at IS NOT NULL AND status = $5 ORDER BY created_at, id \
+     LIMIT $3 OFFSET $4) ORDER BY created_at DESC, id DESC";
+
 const PAGE_UP: &str = "SELECT call_id, number, status, amd_status, duration, created_at \
      FROM calls WHERE api_key = $1 AND created_at <= $2 AND ended_at IS NULL AND status = $5 \
      ORDER BY created_at DESC, id DESC LIMIT $3 OFFSET $4";
@@ -114,12 +123,15 @@ pub(in crate::store) async fn log(
     key: KeyId,
     page: LogPage,
 ) -> Result<Vec<LogLine>, sqlx::Error> {
-    let text = match page.status {
-        None => PAGE,
-        Some(status) if status.is_terminal() => PAGE_ENDED,
-        Some(_) => PAGE_UP,
+    let is_ended = page.status.is_some_and(CallStatus::is_terminal);
+    let (text, offset, limit) = match (page.status, page.from_oldest()) {
+        (None, Some((offset, limit))) => (OLD_PAGE, offset, limit),
+        (None, None) => (PAGE, page.offset, page.limit),
+        (Some(_), Some((offset, limit))) if is_ended => (OLD_PAGE_ENDED, offset, limit),
+        (Some(_), None) if is_ended => (PAGE_ENDED, page.offset, page.limit),
+        (Some(_), _) => (PAGE_UP, page.offset, page.limit),
     };
-    let query = sqlx::query_as(text).bind(key).bind(page.as_of).bind(page.limit).bind(page.offset);
+    let query = sqlx::query_as(text).bind(key).bind(page.as_of).bind(limit).bind(offset);
     match page.status {
         None => query.fetch_all(pool).await,
         Some(status) => query.bind(status.as_str()).fetch_all(pool).await,

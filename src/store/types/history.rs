@@ -121,6 +121,18 @@ pub struct LogPage {
     pub offset: i64,
     /// So many at most.
     pub limit: i64,
+    /// How many there are; where it is known, those past the half are found from the other end.
+    pub total: Option<i64>,
+}
+
+impl LogPage {
+    /// Where the page begins and how long it is, counted from the oldest; `None` where that is not
+    /// nearer.
+    pub(crate) fn from_oldest(&self) -> Option<(i64, i64)> {
+        let total = self.total.filter(|total| self.offset > total / 2)?;
+        let limit = self.limit.min(total - self.offset).max(0);
+        Some((total - self.offset - limit, limit))
+    }
 }
 
 /// What a key stands at.
