@@ -132,8 +132,8 @@ fn https(findings: &mut Findings, config: &Config) {
 
 async fn speech(findings: &mut Findings, config: &Config) {
     let folder = std::env::temp_dir().join(format!("kaphila-check-{}", std::process::id()));
-    google(findings, config, &folder).await;
-    let Ok(speech) = Speech::open(&folder, config.tts.cache_bytes, None) else {
+    services(findings, config, &folder).await;
+    let Ok(speech) = Speech::open(&folder, config.tts.cache_bytes, tts::Online::default()) else {
         findings.error("tts", "no temporary folder can be written");
         return;
     };
@@ -147,18 +147,18 @@ async fn speech(findings: &mut Findings, config: &Config) {
     let _ = fs::remove_dir_all(&folder);
 }
 
-/// Whether Google speaks, if it is set up: what it does not say is said locally, so a fault of its
-/// own is a warning, a file that cannot be read an error.
-async fn google(findings: &mut Findings, config: &Config, folder: &Path) {
-    if config.tts.google.is_none() {
-        return;
-    }
-    match crate::server::speech(config, folder) {
-        Ok(speech) => match speech.ask_google("check", tts::DEFAULT_VOICE).await {
-            Ok(()) => findings.good("tts", "Google Cloud speaks".to_owned()),
-            Err(why) => findings.warning("tts", format!("Google Cloud does not speak: {why}")),
-        },
-        Err(error) => findings.error("tts", error.to_string()),
+/// Whether the services speak that are set up: what they do not say is said locally, so a fault of
+/// their own is a warning, a file that cannot be read an error.
+async fn services(findings: &mut Findings, config: &Config, folder: &Path) {
+    let speech = match crate::server::speech(config, folder) {
+        Ok(speech) => speech,
+        Err(error) => return findings.error("tts", error.to_string()),
+    };
+    for (name, answer) in speech.ask_services("check", tts::DEFAULT_VOICE).await {
+        match answer {
+            Ok(()) => findings.good("tts", format!("{name} speaks")),
+            Err(why) => findings.warning("tts", format!("{name} does not speak: {why}")),
+        }
     }
 }
 

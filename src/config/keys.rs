@@ -226,7 +226,7 @@ pub const KEYS: &[Key] = &[
         "tts.engine",
         Kind::Text,
         r#""auto""#,
-        "Speech: auto is Google where one of the two files below is set, and local should that fail; google; local (flite for English, espeak-ng for other languages).",
+        "Speech: auto is Google where one of the two files below is set, then gTTS where it is on, and local (flite for English, espeak-ng for other languages) should they fail; google requires one of the files; local asks nobody.",
     ),
     key(
         "tts.google_credentials_file",
@@ -245,6 +245,18 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         r#""https://texttospeech.googleapis.com""#,
         "Where Google Cloud Text-to-Speech is asked.",
+    ),
+    key(
+        "tts.gtts",
+        Kind::Boolean,
+        "false",
+        "Ask Google Translate's speech too: no key and no promise, and texts go there.",
+    ),
+    key(
+        "tts.gtts_endpoint",
+        Kind::Text,
+        r#""https://translate.google.com""#,
+        "Where gTTS is asked.",
     ),
     key("tts.cache_mb", Kind::Integer, "256", "Disk kept for spoken prompts, in MiB."),
     key("webhooks.allow_http", Kind::Boolean, "false", "Allow http:// receivers besides https://."),
@@ -324,8 +336,6 @@ pub const NOT_BUILT: &[(&str, &str)] = &[
     ("sip.tls_key", "use UDP"),
     ("sip.dns_servers", "the system's resolver is used"),
     ("paths.spool", "recordings are written to paths.recordings directly"),
-    ("tts.gtts", "use Google Cloud or local speech: tts.engine"),
-    ("tts.gtts_endpoint", "use Google Cloud or local speech: tts.engine"),
 ];
 
 /// The key of this name.

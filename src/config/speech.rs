@@ -11,6 +11,8 @@ pub struct Tts {
     pub cache_bytes: u64,
     /// Google Cloud, where it is set up.
     pub google: Option<GoogleTts>,
+    /// Where gTTS is asked, if it is on.
+    pub gtts_endpoint: Option<String>,
 }
 
 /// `tts.google_*`
@@ -33,7 +35,14 @@ pub enum GoogleCredentials {
 
 pub(super) fn tts(s: &Settings) -> Result<Tts, ConfigError> {
     let cache = s.setting("tts.cache_mb")?.integer(0..=1_048_576)?;
-    Ok(Tts { cache_bytes: cache.unsigned_abs() << 20, google: google(s)? })
+    let is_local = s.setting("tts.engine")?.text()? == "local";
+    let is_on = s.setting("tts.gtts")?.boolean()? && !is_local;
+    let gtts = endpoint(s, "tts.gtts_endpoint", "https://translate.google.com")?;
+    Ok(Tts {
+        cache_bytes: cache.unsigned_abs() << 20,
+        google: google(s)?,
+        gtts_endpoint: is_on.then_some(gtts),
+    })
 }
 
 fn google(s: &Settings) -> Result<Option<GoogleTts>, ConfigError> {
@@ -60,13 +69,13 @@ fn google(s: &Settings) -> Result<Option<GoogleTts>, ConfigError> {
         }
         (None, None) => return Ok(None),
     };
-    let endpoint = endpoint(s)?;
+    let endpoint = endpoint(s, "tts.google_endpoint", "https://texttospeech.googleapis.com")?;
     Ok((wanted != Some(false)).then_some(GoogleTts { endpoint, credentials }))
 }
 
-/// https, or http to this machine: a key goes there.
-fn endpoint(s: &Settings) -> Result<String, ConfigError> {
-    let setting = s.setting("tts.google_endpoint")?;
+/// https, or http to this machine: a key goes there, and what customers say.
+fn endpoint(s: &Settings, name: &str, example: &str) -> Result<String, ConfigError> {
+    let setting = s.setting(name)?;
     let text = setting.text()?;
     let local = |host: Option<url::Host<&str>>| match host {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -77,6 +86,6 @@ fn endpoint(s: &Settings) -> Result<String, ConfigError> {
     match url::Url::parse(text) {
         Ok(url) if url.scheme() == "https" && url.has_host() => Ok(text.to_owned()),
         Ok(url) if url.scheme() == "http" && local(url.host()) => Ok(text.to_owned()),
-        _ => Err(setting.invalid("an https URL such as https://texttospeech.googleapis.com")),
+        _ => Err(setting.invalid(format!("an https URL such as {example}"))),
     }
 }

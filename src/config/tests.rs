@@ -69,7 +69,7 @@ fn what_is_not_built_is_refused_by_name() {
     assert!(error("[media]\ncodecs = [\"opus\"]\n").contains("not built yet"));
     assert!(error("[media]\ndtmf = \"tones\"\n").contains("one of auto, both, rfc4733, inband"));
     assert!(error("[amd]\nmode = \"enhanced\"\n").contains("one of classic"));
-    assert!(error("[tts]\ngtts = true\n").contains("`tts.gtts` is not built yet"));
+    assert!(error("[tts]\ngtts_endpoint = \"http://example.com\"\n").contains("an https URL"));
 }
 
 #[test]

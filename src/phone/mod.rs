@@ -186,7 +186,8 @@ async fn greeting(common: &Common, args: &PhoneArgs) -> Result<Option<Arc<[i16]>
 async fn spoken(common: &Common, words: &str) -> Result<Arc<[i16]>, CliError> {
     let (config, _) = common.load()?;
     let folder = std::env::temp_dir().join(format!("kaphila-phone-{}", std::process::id()));
-    let speech = Speech::open(&folder, config.tts.cache_bytes, None).map_err(failed)?;
+    let speech =
+        Speech::open(&folder, config.tts.cache_bytes, tts::Online::default()).map_err(failed)?;
     let audio = match speech.speak(words, tts::DEFAULT_VOICE).await {
         Ok(file) => play::load(&file).map_err(failed),
         Err(error) => Err(failed(error)),

@@ -39,8 +39,10 @@ use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store};
 use crate::telemetry;
+use crate::tts::Online;
 use crate::tts::Speech;
 use crate::tts::google::{self, Google};
+use crate::tts::gtts::Gtts;
 use crate::webhook;
 
 /// How often the database is told that this process lives: what a crash may cut off a call.
@@ -370,7 +372,8 @@ pub fn speech(config: &Config, folder: &Path) -> Result<Speech, CliError> {
         },
     });
     let google = settings.map(|it| Google::new(&it)).transpose().map_err(failed)?;
-    Speech::open(folder, config.tts.cache_bytes, google).map_err(failed)
+    let gtts = config.tts.gtts_endpoint.as_deref().map(Gtts::new).transpose().map_err(failed)?;
+    Speech::open(folder, config.tts.cache_bytes, Online { google, gtts }).map_err(failed)
 }
 
 fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> App {

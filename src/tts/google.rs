@@ -3,14 +3,15 @@
 mod account;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use account::Account;
+
+use super::service::ServiceError;
 
 /// Where the service is.
 pub const ENDPOINT: &str = "https://texttospeech.googleapis.com";
@@ -21,8 +22,6 @@ const MAX_BYTES: usize = 5_000;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The largest answer read: ten minutes of speech in base64.
 const MAX_ANSWER: usize = 16 << 20;
-/// How long a service that failed is left alone.
-const REST: Duration = Duration::from_secs(30);
 
 /// How the service is reached, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,35 +65,12 @@ pub enum SetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// Why a text was not spoken. What follows is local speech, so these are for the log.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum GoogleError {
-    #[error("{0} bytes of text; the service takes {MAX_BYTES} at once")]
-    TooLong(usize),
-    #[error("it failed a moment ago and rests")]
-    Resting,
-    #[error("it refused: {0}")]
-    Refused(String),
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl GoogleError {
-    /// The service is at fault, not this text or voice.
-    const fn is_outage(&self) -> bool {
-        matches!(self, Self::Failed(_))
-    }
-}
-
 /// The service's client.
 #[derive(Debug)]
 pub struct Google {
     client: reqwest::Client,
     url: String,
     access: Access,
-    started: Instant,
-    /// Milliseconds from `started` until which the service is left alone.
-    rests_until: AtomicU64,
 }
 
 enum Access {
@@ -126,41 +102,30 @@ impl Google {
             Credentials::Account(path) => Access::Account(Box::new(Account::read(path)?)),
         };
         let url = format!("{}/v1/text:synthesize", settings.endpoint.trim_end_matches('/'));
-        let (started, rests_until) = (Instant::now(), AtomicU64::new(0));
-        Ok(Self { client, url, access, started, rests_until })
+        Ok(Self { client, url, access })
     }
 
     /// The WAV file in which `voice` says `text`, 8 kHz mono.
-    pub(super) async fn speak(&self, text: &str, voice: &str) -> Result<Vec<u8>, GoogleError> {
+    pub(super) async fn speak(&self, text: &str, voice: &str) -> Result<Vec<u8>, ServiceError> {
         if text.len() > MAX_BYTES {
-            return Err(GoogleError::TooLong(text.len()));
+            return Err(ServiceError::TooLong(text.len(), MAX_BYTES));
         }
-        if self.now_ms() < self.rests_until.load(Ordering::Relaxed) {
-            return Err(GoogleError::Resting);
-        }
-        let spoken = self.ask(&request(text, voice)).await;
-        if spoken.as_ref().is_err_and(GoogleError::is_outage) {
-            let until = self.now_ms() + REST.as_millis() as u64;
-            self.rests_until.store(until, Ordering::Relaxed);
-        }
-        spoken
+        self.ask(&request(text, voice)).await
     }
 
-    async fn ask(&self, body: &Value) -> Result<Vec<u8>, GoogleError> {
-        let failed = |error: reqwest::Error| GoogleError::Failed(error.without_url().to_string());
+    async fn ask(&self, body: &Value) -> Result<Vec<u8>, ServiceError> {
         let request = self.client.post(&self.url).json(body);
         let request = match &self.access {
             Access::Key(key) => request.header("x-goog-api-key", key),
-            Access::Account(account) => {
-                request.bearer_auth(account.token(&self.client).await.map_err(GoogleError::Failed)?)
-            }
+            Access::Account(account) => request
+                .bearer_auth(account.token(&self.client).await.map_err(ServiceError::Failed)?),
         };
-        let mut response = request.send().await.map_err(failed)?;
+        let mut response = request.send().await.map_err(ServiceError::of)?;
         let status = response.status();
         let mut answer = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(failed)? {
+        while let Some(piece) = response.chunk().await.map_err(ServiceError::of)? {
             if answer.len() + piece.len() > MAX_ANSWER {
-                return Err(GoogleError::Failed("its answer does not end".to_owned()));
+                return Err(ServiceError::Failed("its answer does not end".to_owned()));
             }
             answer.extend_from_slice(&piece);
         }
@@ -169,20 +134,16 @@ impl Google {
             let words = answer.pointer("/error/message").and_then(Value::as_str);
             let said = format!("{status} {}", words.unwrap_or_default());
             return Err(if status == reqwest::StatusCode::BAD_REQUEST {
-                GoogleError::Refused(said)
+                ServiceError::Refused(said)
             } else {
-                GoogleError::Failed(said)
+                ServiceError::Failed(said)
             });
         }
         let audio = answer.get("audioContent").and_then(Value::as_str);
         let audio = audio.and_then(|text| STANDARD.decode(text).ok());
         audio
             .filter(|audio| audio.starts_with(b"RIFF"))
-            .ok_or_else(|| GoogleError::Failed("its answer holds no WAV".to_owned()))
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+            .ok_or_else(|| ServiceError::Failed("its answer holds no WAV".to_owned()))
     }
 }
 

@@ -7,6 +7,8 @@
 mod cache;
 pub mod engine;
 pub mod google;
+pub mod gtts;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +18,9 @@ use tokio::sync::Semaphore;
 
 use cache::Cache;
 use engine::Engine;
-use google::{Google, GoogleError};
+use google::Google;
+use gtts::Gtts;
+use service::{Service, ServiceError};
 
 /// The longest text spoken at once, in characters: about five minutes of speech.
 pub const MAX_TEXT: usize = 5_000;
@@ -76,8 +80,17 @@ pub fn check_voice(voice: &str) -> Result<(), SpeechError> {
     Engine::for_voice(voice).map(drop)
 }
 
-/// The speech service: Google's where it is set up, else and should that fail local programs,
-/// bounded; a cache on disk. Cheap to clone.
+/// The services that are set up, asked in this order.
+#[derive(Debug, Default)]
+pub struct Online {
+    /// Google Cloud.
+    pub google: Option<Google>,
+    /// gTTS.
+    pub gtts: Option<Gtts>,
+}
+
+/// The speech service: what is set up of Google Cloud and gTTS, in this order, and should they fail
+/// local programs, bounded; a cache on disk. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Speech {
     inner: Arc<Inner>,
@@ -86,32 +99,35 @@ pub struct Speech {
 #[derive(Debug)]
 struct Inner {
     cache: Cache,
-    google: Option<Google>,
+    services: Vec<Service>,
     /// Local engines at once: one a core, so that speech never starves the media threads.
     running: Semaphore,
 }
 
 impl Speech {
-    /// A service that keeps at most `cache_bytes` of speech in `folder` and asks `google` first, if
-    /// it is given.
+    /// A service that keeps at most `cache_bytes` of speech in `folder` and asks `online` first.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(
-        folder: &Path,
-        cache_bytes: u64,
-        google: Option<Google>,
-    ) -> Result<Self, SpeechError> {
+    pub fn open(folder: &Path, cache_bytes: u64, online: Online) -> Result<Self, SpeechError> {
         let cache = Cache::open(folder, cache_bytes)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let running = Semaphore::new(cores);
-        Ok(Self { inner: Arc::new(Inner { cache, google, running }) })
+        let google = online.google.map(Service::google);
+        let services = google.into_iter().chain(online.gtts.map(Service::gtts)).collect();
+        Ok(Self { inner: Arc::new(Inner { cache, services, running }) })
     }
 
     /// Who speaks, as `/health` tells it.
     #[must_use]
     pub fn engines(&self) -> &'static str {
-        if self.inner.google.is_some() { "google-cloud" } else { "local" }
+        let has = |name| self.inner.services.iter().any(|service| service.name() == name);
+        match (has(service::GOOGLE), has(service::GTTS)) {
+            (true, true) => "google-cloud-fallback-gtts",
+            (true, false) => "google-cloud",
+            (false, true) => "gtts",
+            (false, false) => "local",
+        }
     }
 
     /// The WAV file in which `voice` says `text`: from the cache, or spoken now. The same text
@@ -128,48 +144,58 @@ impl Speech {
         if characters > MAX_TEXT {
             return Err(SpeechError::TooLong(characters));
         }
-        if let Some(google) = &self.inner.google {
-            match self.speak_by_google(google, text, voice).await? {
+        let plain = google::is_ssml(text).then(|| plain(text));
+        let unmarked = plain.as_deref().unwrap_or(text);
+        for service in &self.inner.services {
+            let said = if service.takes_ssml() { text } else { unmarked };
+            if said.is_empty() {
+                continue;
+            }
+            let name = service.name();
+            match self.speak_by(service, said, voice).await? {
                 Ok(path) => return Ok(path),
-                Err(error @ GoogleError::Resting) => {
-                    tracing::debug!(%error, voice, "Google does not speak; local speech does");
+                Err(error @ ServiceError::Resting) => {
+                    tracing::debug!(%error, voice, "{name} does not speak; the next engine does");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, voice, "Google does not speak; local speech does");
+                    tracing::warn!(%error, voice, "{name} does not speak; the next engine does");
                 }
             }
         }
-        if google::is_ssml(text) {
-            self.speak_locally(&plain(text), voice).await
-        } else {
-            self.speak_locally(text, voice).await
-        }
+        self.speak_locally(unmarked, voice).await
     }
 
-    /// Says `text` by Google alone, for `kaphila check`.
-    ///
-    /// # Errors
-    /// What was wrong, in words.
-    pub async fn ask_google(&self, text: &str, voice: &str) -> Result<(), String> {
-        let google = self.inner.google.as_ref().ok_or("it is not set up")?;
-        google.speak(text, voice).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    /// From the cache, or asked for now; the inner error is what local speech makes good.
-    async fn speak_by_google(
+    /// Says `text` by each service alone, for `kaphila check`: its name, and what was wrong, in
+    /// words.
+    pub async fn ask_services(
         &self,
-        google: &Google,
         text: &str,
         voice: &str,
-    ) -> Result<Result<PathBuf, GoogleError>, SpeechError> {
+    ) -> Vec<(&'static str, Result<(), String>)> {
+        let mut answers = Vec::new();
+        for service in &self.inner.services {
+            let answer = service.speak(text, voice).await.map(drop);
+            answers.push((service.name(), answer.map_err(|error| error.to_string())));
+        }
+        answers
+    }
+
+    /// From the cache, or asked for now; the inner error is what the next engine makes good.
+    async fn speak_by(
+        &self,
+        service: &Service,
+        text: &str,
+        voice: &str,
+    ) -> Result<Result<PathBuf, ServiceError>, SpeechError> {
+        let (engine, sound) = service.sound(voice);
         let format = if google::is_ssml(text) { "ssml" } else { "plain" };
-        let name = engine::cache_name(&["google-v1-8000", voice, format, text]);
+        let name = engine::cache_name(&[engine, &sound, format, text]);
         let turn = self.inner.cache.turn(&name);
         let _turn = turn.lock().await;
         if let Some(path) = self.inner.cache.find(&name) {
             return Ok(Ok(path));
         }
-        match google.speak(text, voice).await {
+        match service.speak(text, voice).await {
             Ok(audio) => self.inner.cache.store(&name, &audio).map(Ok),
             Err(error) => Ok(Err(error)),
         }
@@ -251,7 +277,7 @@ mod tests {
     use super::*;
 
     fn speech(folder: &Path, bytes: u64) -> Speech {
-        Speech::open(folder, bytes, None).unwrap()
+        Speech::open(folder, bytes, Online::default()).unwrap()
     }
 
     #[tokio::test]

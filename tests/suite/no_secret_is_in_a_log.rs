@@ -107,7 +107,7 @@ async fn at_the_finest_level() {
     assert_eq!(now, webhook);
     let log = log();
     assert!(log.matches("\"TRACE\"").count() > 100, "it says little");
-    assert!(log.contains("Google does not speak"), "it was asked");
+    assert!(log.contains("Google Cloud does not speak"), "it was asked");
     let bare = |secret: &str| secret.split_once('_').unwrap().1.to_owned();
     for secret in [
         bare(&site.key),

@@ -1,4 +1,5 @@
-//! Google Cloud Text-to-Speech: what is asked of it, and what happens when it does not answer.
+//! Google Cloud Text-to-Speech and gTTS: what is asked of them, and what happens when they do not
+//! answer.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use kaphila::tts::google::{Credentials, Google, Settings};
-use kaphila::tts::{Speech, SpeechError};
+use kaphila::tts::gtts::Gtts;
+use kaphila::tts::{Online, Speech, SpeechError};
 use serde_json::{Value, json};
-use wiremock::matchers::{body_json, header, method, path};
+use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 const SYNTHESIZE: &str = "/v1/text:synthesize";
@@ -46,7 +48,8 @@ fn with_key(server: &MockServer, folder: &Path) -> Speech {
     std::fs::write(&key, "AIzaTest\n").unwrap();
     let settings = Settings { endpoint: server.uri(), credentials: Credentials::ApiKey(key) };
     let google = Google::new(&settings).unwrap();
-    Speech::open(&folder.join("cache"), 1 << 20, Some(google)).unwrap()
+    Speech::open(&folder.join("cache"), 1 << 20, Online { google: Some(google), gtts: None })
+        .unwrap()
 }
 
 #[tokio::test]
@@ -118,7 +121,7 @@ async fn what_google_refuses_is_said_here_and_the_next_is_asked_again() {
     let ssml = "<speak>two <b>birds</b></speak>";
     let marked = speech.speak(ssml, NEURAL).await.unwrap();
     // The local engine is not given the tags: it is the same file as without them.
-    let local = Speech::open(&folder.path().join("cache"), 1 << 20, None).unwrap();
+    let local = Speech::open(&folder.path().join("cache"), 1 << 20, Online::default()).unwrap();
     assert_eq!(local.speak("two birds", NEURAL).await.unwrap(), marked);
     let nobody = speech.speak("x", "zz-ZZ").await.unwrap_err();
     assert!(matches!(nobody, SpeechError::NoVoice(_)), "{nobody}");
@@ -190,7 +193,12 @@ async fn a_service_account_gets_a_token_by_a_signed_assertion_and_keeps_it() {
     let credentials = Credentials::Account(account(folder.path(), &token_uri));
     let google = Google::new(&Settings { endpoint: server.uri(), credentials }).unwrap();
     assert!(!format!("{google:?}").contains("PRIVATE"));
-    let speech = Speech::open(&folder.path().join("cache"), 1 << 20, Some(google)).unwrap();
+    let speech = Speech::open(
+        &folder.path().join("cache"),
+        1 << 20,
+        Online { google: Some(google), gtts: None },
+    )
+    .unwrap();
     for text in ["one", "two"] {
         let file = speech.speak(text, NEURAL).await.unwrap();
         assert_eq!(std::fs::read(file).unwrap(), wav());
@@ -223,4 +231,99 @@ fn an_account_that_is_none_is_named() {
     std::fs::write(&file, bad.to_string()).unwrap();
     assert!(setup().contains("no RSA key"), "{}", setup());
     assert!(setup().contains("account.json"));
+}
+
+/// Speech of half a second as an MP3 file of 24 kHz, as the service sends it; `None` where LAME is
+/// not installed.
+fn mp3(folder: &Path) -> Option<Vec<u8>> {
+    let (from, to) = (folder.join("tone.wav"), folder.join("tone.mp3"));
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 24_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&from, spec).unwrap();
+    for at in 0..12_000 {
+        let phase = std::f64::consts::TAU * 1_000.0 * f64::from(at) / 24_000.0;
+        writer.write_sample((10_000.0 * phase.sin()) as i16).unwrap();
+    }
+    writer.finalize().unwrap();
+    let mut lame = Command::new("lame");
+    lame.args(["--quiet", "-m", "m", "-b", "64"]).arg(from).arg(&to);
+    let Ok(status) = lame.status() else {
+        println!("skipped: lame is not installed");
+        return None;
+    };
+    assert!(status.success());
+    Some(std::fs::read(to).unwrap())
+}
+
+fn with_gtts(server: &MockServer, folder: &Path, google: Option<Google>) -> Speech {
+    install_tls();
+    let gtts = Some(Gtts::new(&server.uri()).unwrap());
+    Speech::open(&folder.join("cache"), 1 << 20, Online { google, gtts }).unwrap()
+}
+
+#[tokio::test]
+async fn gtts_says_a_long_text_in_pieces_of_one_file() {
+    let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+    let Some(mp3) = mp3(folder.path()) else { return };
+    let says = ResponseTemplate::new(200).set_body_bytes(mp3);
+    let speech = with_gtts(&server, folder.path(), None);
+    assert_eq!(speech.engines(), "gtts");
+    let first = "Il tuo appuntamento è domani alle nove e mezza, in via Roma 12.";
+    let second = "Premi uno per confermare oppure due per cambiare l'orario.";
+    for piece in [first, second] {
+        Mock::given(method("GET"))
+            .and(path("/translate_tts"))
+            .and(query_param("client", "tw-ob"))
+            .and(query_param("ie", "UTF-8"))
+            .and(query_param("tl", "it"))
+            .and(query_param("q", piece))
+            .respond_with(says.clone())
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    // Marked up: the service is given the words alone; a second time nothing is asked.
+    let text = format!("<speak>{first} <break time=\"1s\"/> {second}</speak>");
+    let file = speech.speak(&text, "it-IT-Wavenet-A").await.unwrap();
+    assert_eq!(speech.speak(&text, "it-IT-Wavenet-A").await.unwrap(), file);
+    let mut reader = hound::WavReader::open(file).unwrap();
+    assert_eq!((reader.spec().sample_rate, reader.spec().channels), (24_000, 1));
+    // Twice half a second, and the silence that an encoder adds to each: below 0.1 s.
+    assert!((24_000..29_000).contains(&reader.duration()), "{}", reader.duration());
+    let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+    let middle = &samples[6_000..7_200];
+    let crossings = middle.windows(2).filter(|pair| (pair[0] < 0) != (pair[1] < 0)).count();
+    assert!((98..=102).contains(&crossings), "1 kHz for 50 ms: {crossings}");
+    let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+    assert!((9_000..11_000).contains(&peak), "{peak}");
+}
+
+#[tokio::test]
+async fn gtts_follows_google_and_local_speech_follows_gtts() {
+    let (cloud, server) = (MockServer::start().await, MockServer::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mp3) = mp3(folder.path()) else { return };
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(503)).mount(&cloud).await;
+    let says = ResponseTemplate::new(200).set_body_bytes(mp3);
+    Mock::given(query_param("q", "one")).respond_with(says).mount(&server).await;
+    let rubbish = ResponseTemplate::new(200).set_body_string("<html>sorry</html>");
+    Mock::given(query_param("q", "two")).respond_with(rubbish).expect(1).mount(&server).await;
+    let key = folder.path().join("key");
+    std::fs::write(&key, "AIzaTest\n").unwrap();
+    let settings = Settings { endpoint: cloud.uri(), credentials: Credentials::ApiKey(key) };
+    let speech = with_gtts(&server, folder.path(), Some(Google::new(&settings).unwrap()));
+    assert_eq!(speech.engines(), "google-cloud-fallback-gtts");
+    let rate = async |text: &str| {
+        let file = speech.speak(text, NEURAL).await.unwrap();
+        hound::WavReader::open(file).unwrap().spec().sample_rate
+    };
+    assert_eq!(rate("one").await, 24_000, "gTTS");
+    assert_eq!(rate("two").await, 16_000, "flite");
+    // Both rest now.
+    assert_eq!(rate("three").await, 16_000, "flite");
+    assert_eq!(cloud.received_requests().await.unwrap().len(), 1);
 }

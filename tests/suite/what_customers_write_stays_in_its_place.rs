@@ -288,7 +288,9 @@ async fn file_names_are_refused_or_a_sound_of_the_folder() {
     std::os::unix::fs::symlink(outside.path(), sounds.join("out")).unwrap();
     std::os::unix::fs::symlink(outside.path().join("secret.wav"), sounds.join("secret.wav"))
         .unwrap();
-    let speech = Speech::open(&outside.path().join("tts"), 1 << 20, None).unwrap();
+    let speech =
+        Speech::open(&outside.path().join("tts"), 1 << 20, kaphila::tts::Online::default())
+            .unwrap();
     let prompts = LocalPrompts::new(&sounds, speech);
 
     let mut rng = StdRng::seed_from_u64(SEED);

@@ -124,7 +124,7 @@ pub(in crate::store) async fn log(
     page: LogPage,
 ) -> Result<Vec<LogLine>, sqlx::Error> {
     let is_ended = page.status.is_some_and(CallStatus::is_terminal);
-    let (text, offset, limit) = match (page.status, page.from_oldest()) {
+    let (text, offset, limit) = match (page.status, page.oldest_first()) {
         (None, Some((offset, limit))) => (OLD_PAGE, offset, limit),
         (None, None) => (PAGE, page.offset, page.limit),
         (Some(_), Some((offset, limit))) if is_ended => (OLD_PAGE_ENDED, offset, limit),

@@ -128,7 +128,7 @@ pub struct LogPage {
 impl LogPage {
     /// Where the page begins and how long it is, counted from the oldest; `None` where that is not
     /// nearer.
-    pub(crate) fn from_oldest(&self) -> Option<(i64, i64)> {
+    pub(crate) fn oldest_first(&self) -> Option<(i64, i64)> {
         let total = self.total.filter(|total| self.offset > total / 2)?;
         let limit = self.limit.min(total - self.offset).max(0);
         Some((total - self.offset - limit, limit))
