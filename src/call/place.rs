@@ -127,7 +127,9 @@ impl Placing {
 
     fn check_destination(&self) -> Result<(), PlaceRefusal> {
         let number = self.request.number.as_str();
-        let denied = self.inner.settings.deny_numbers.iter().any(|it| it == number);
+        // A `#` at the end only says that the number ends.
+        let dialled = number.trim_end_matches('#');
+        let denied = self.inner.settings.deny_numbers.iter().any(|it| it == dialled);
         let permitted =
             prefixes_permit(number, &self.auth.allow_prefixes, &self.auth.deny_prefixes);
         if denied || !permitted { Err(PlaceRefusal::DestinationDenied) } else { Ok(()) }

@@ -230,10 +230,15 @@ fn changes(args: SetArgs) -> Result<KeyChanges, CliError> {
     })
 }
 
-/// Number prefixes as typed: digits only.
+/// Number prefixes as typed: of numbers as they are dialled, which have no `+` and no `00` in front.
 pub(super) fn prefixes(list: Vec<String>) -> Result<Vec<String>, CliError> {
-    match list.iter().find(|prefix| !prefix.bytes().all(|b| b.is_ascii_digit())) {
-        Some(bad) => Err(CliError::Usage(format!("`{bad}` is no number prefix: digits only"))),
+    let bad = |prefix: &&String| {
+        !prefix.bytes().all(|b| b.is_ascii_digit()) || prefix.starts_with("00") && *prefix != "000"
+    };
+    match list.iter().find(bad) {
+        Some(bad) => Err(CliError::Usage(format!(
+            "`{bad}` is the prefix of no number: digits only, without + or 00 in front"
+        ))),
         None => Ok(list),
     }
 }

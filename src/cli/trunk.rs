@@ -266,10 +266,15 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
         allow: List(args.allow),
         learn_rtp: args.learn_rtp,
         allow_star_hash: args.allow_star_hash,
-        allow_prefixes: List(key::prefixes(args.allow_prefixes)?),
-        deny_prefixes: List(key::prefixes(args.deny_prefixes)?),
+        allow_prefixes: List(prefixes(args.allow_prefixes)?),
+        deny_prefixes: List(prefixes(args.deny_prefixes)?),
         ..TrunkSettings::new(args.name, args.uri)
     })
+}
+
+/// Those that say something: an empty one would be the prefix of every number.
+fn prefixes(list: Vec<String>) -> Result<Vec<String>, CliError> {
+    key::prefixes(list.into_iter().filter(|prefix| !prefix.is_empty()).collect())
 }
 
 fn said(common: &Common, name: &str, what: &str) {

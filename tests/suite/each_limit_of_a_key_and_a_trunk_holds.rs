@@ -190,6 +190,8 @@ async fn emergency_numbers() {
     }
     let reply = place.api.post("/makecall", json!({ "number": 112 })).await;
     reply.refused(403, "DESTINATION_DENIED", "");
+    place.trunk(0, |it| it.allow_star_hash = true).await;
+    place.refused("112#", json!({}), 403, "DESTINATION_DENIED").await;
     // A number that begins like one is another number.
     place.dialled_at(0, "1125550100", json!({})).await;
     place.ends().await;

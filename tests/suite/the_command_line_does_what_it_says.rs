@@ -125,6 +125,9 @@ async fn keys_are_made_changed_and_revoked() {
     refused(&site, &["key", "credit", id, "many"], 2, "+50").await;
     refused(&site, &["key", "create"], 2, "--name").await;
     refused(&site, &["key", "set", id, "--caller-id", "12@34"], 2, "caller").await;
+    for prefix in ["+1900", "001900", "19x"] {
+        refused(&site, &["key", "set", id, "--deny-prefix", prefix], 2, "prefix").await;
+    }
     refused(&site, &["nonsense"], 2, "nonsense").await;
     assert_eq!(code(&site.kaphila(&["--help"]).await), 0);
     assert_eq!(code(&site.kaphila(&["key", "credit", "--help"]).await), 0);
@@ -185,6 +188,10 @@ async fn trunks_are_added_tested_and_checked() {
     }
     refused(&site, &["trunk", "add", "new", "--uri", &uri, "--codecs", "opus"], 2, "opus").await;
     refused(&site, &["trunk", "add", "new", "--uri", &uri, "--allow", "x"], 2, "--allow").await;
+    // An empty prefix is that of every number: none is meant.
+    site.done(&["trunk", "add", "new", "--uri", &uri, "--deny-prefix", ""]).await;
+    let trunk = json_of(&site, &["trunk", "show", "new", "--json"]).await;
+    assert_eq!(trunk["denyPrefixes"], json!([]), "{trunk}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
