@@ -198,6 +198,57 @@ async fn databases_of_earlier_versions_get_it_and_keep_what_they_had() {
     }
 }
 
+/// What the server writes by itself; the rest of `src/store/ops.rs` is an operator's act.
+const OF_THE_SERVER: &[&str] = &[
+    "Place",
+    "CountRequest",
+    "TrunkTried",
+    "Answer",
+    "End",
+    "Append",
+    "Remember",
+    "CloseOpen",
+    "StartRecording",
+    "FinishRecording",
+    "Heartbeat",
+    "Marks",
+    "Prune",
+    "Flush",
+];
+
+/// A new operation is either named above, or every function that writes it writes it down.
+#[test]
+fn no_operation_of_an_operator_goes_without_an_entry() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    let ops = read(root.join("ops.rs"));
+    let declared: Vec<&str> = ops
+        .split("operation!(\n")
+        .skip(1)
+        .map(|rest| {
+            let line = rest.lines().find(|line| !line.trim_start().starts_with("///")).unwrap();
+            line.trim_start().split(' ').next().unwrap()
+        })
+        .collect();
+    assert!(OF_THE_SERVER.iter().all(|name| declared.contains(name)), "{declared:?}");
+    let files = std::fs::read_dir(&root).unwrap().map(|it| it.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    let source: String = files.map(read).collect();
+    // Functions of an impl end with a brace at its indentation.
+    let functions: Vec<&str> = source.split("\n    }\n").collect();
+    let operators = declared.iter().filter(|name| !OF_THE_SERVER.contains(name));
+    let mut count = 0;
+    for name in operators {
+        let written = format!("ops::{name} {{");
+        let writers = functions.iter().filter(|it| it.contains(&written));
+        let writers: Vec<_> =
+            writers.inspect(|it| assert!(it.contains("self.audited"), "{it}")).collect();
+        assert!(!writers.is_empty(), "nobody writes {name}");
+        count += 1;
+    }
+    assert!(count >= 12, "{count} of {declared:?}");
+}
+
 #[tokio::test]
 async fn the_command_line_shows_it() {
     let site = Site::with_trunks(&[([127, 0, 0, 1], 9).into()]).await;
