@@ -19,6 +19,8 @@ pub(super) const CACHE_ENTRIES: usize = 10_000;
 pub(super) const RATE_WINDOW_MS: i64 = Millis::HOUR;
 /// How long a replaced webhook secret goes on signing.
 pub(super) const OLD_WEBHOOK_SECRET_MS: i64 = Millis::DAY;
+/// Replaced webhook secrets that go on signing at most: a header of some 250 bytes.
+pub(super) const OLD_WEBHOOK_SECRETS: i64 = 4;
 /// Rows a list for the command line gives at most.
 pub(super) const LIST: i64 = 1_000;
 /// How often a database is tried that is away at the start, each 400 ms at most, and the pause

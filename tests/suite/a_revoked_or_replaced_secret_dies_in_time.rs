@@ -10,7 +10,7 @@ use kaphila::store::Millis;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::store_fixture::{Database, NOW, key};
+use crate::store_fixture::{Database, NOW, OLD_KEY, key};
 use crate::support::exchange::{Callee, Exchange};
 use crate::support::http;
 use crate::support::program::Site;
@@ -125,18 +125,52 @@ async fn webhook_secrets() {
     }
 }
 
-/// To the millisecond: a day.
+/// To the millisecond: a day, however often they are replaced.
 #[tokio::test]
-async fn a_replaced_webhook_secret_signs_for_a_day() {
+async fn each_replaced_webhook_secret_signs_for_a_day() {
     for database in Database::all().await {
         let store = database.open().await;
         let (auth, secrets) = key(&store, 10).await;
-        let signing = async |at: Millis| store.signing_secrets(auth.key, at).await.unwrap();
-        assert_eq!(signing(NOW).await.as_slice(), std::slice::from_ref(&secrets.webhook_secret));
-        let new = store.rotate_webhook_secret(&secrets.key_id, NOW).await.unwrap();
-        let both = [new.clone(), secrets.webhook_secret.clone()];
-        assert_eq!(*signing(NOW).await, both);
-        assert_eq!(*signing(NOW.plus(Millis::DAY - 1)).await, both);
-        assert_eq!(*signing(NOW.plus(2 * Millis::DAY)).await, [new]);
+        let id = secrets.key_id.as_str();
+        let first = secrets.webhook_secret.as_str();
+        // What was read is kept for a second by a running store.
+        let signing = async |at: Millis| {
+            let store = database.open().await;
+            store.signing_secrets(auth.key, at).await.unwrap()
+        };
+        assert_eq!(signing(NOW).await.as_slice(), [first]);
+        let second = store.rotate_webhook_secret(id, NOW).await.unwrap();
+        assert_eq!(signing(NOW).await.as_slice(), [&second, first]);
+        let later = NOW.plus(Millis::HOUR);
+        let third = store.rotate_webhook_secret(id, later).await.unwrap();
+        let all = [third.as_str(), second.as_str(), first];
+        assert_eq!(signing(NOW.plus(Millis::DAY - 1)).await.as_slice(), all);
+        assert_eq!(signing(NOW.plus(Millis::DAY)).await.as_slice(), &all[..2]);
+        assert_eq!(signing(later.plus(Millis::DAY - 1)).await.as_slice(), &all[..2]);
+        assert_eq!(signing(later.plus(Millis::DAY)).await.as_slice(), &all[..1]);
+        // Then they are gone.
+        store.prune(Millis::DAY, later.plus(Millis::DAY)).await.unwrap();
+        assert_eq!(signing(NOW).await.as_slice(), &all[..1]);
+        // More than a few at a time would be a header that nobody takes.
+        for n in 1..=9 {
+            store.rotate_webhook_secret(id, NOW.plus(n)).await.unwrap();
+        }
+        assert_eq!(signing(NOW).await.len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn databases_of_earlier_versions_keep_the_secret_that_was_replaced() {
+    for version in 1..=3 {
+        for database in Database::all().await {
+            database.make_version(version).await;
+            let store = database.open().await;
+            let auth = store.authenticate(OLD_KEY, NOW).await.unwrap().unwrap();
+            let secrets = store.signing_secrets(auth.key, NOW).await.unwrap();
+            assert_eq!(secrets.as_slice(), ["whsec_x", "whsec_old"]);
+            let over = NOW.plus(Millis::HOUR);
+            let secrets = store.signing_secrets(auth.key, over).await.unwrap();
+            assert_eq!(secrets.as_slice(), ["whsec_x"]);
+        }
     }
 }

@@ -178,12 +178,12 @@ async fn no_act_without_its_entry() {
 
 #[tokio::test]
 async fn databases_of_earlier_versions_get_it_and_keep_what_they_had() {
-    for version in [1, 2] {
+    for version in 1..=3 {
         for database in Database::all().await {
             database.make_version(version).await;
             let store = database.open().await;
             let auth = store.authenticate(OLD_KEY, NOW).await.unwrap().unwrap();
-            assert_eq!(acts(&store, None).await, [], "nothing was written down then");
+            assert_eq!(acts(&store, None).await, [], "nothing has been written down");
             store.credit_key("key_1", 10, "", NOW).await.unwrap();
             let credited = json!({ "credits": [4, 14] });
             let credited = ("key.credit".to_owned(), "key_1".to_owned(), credited);

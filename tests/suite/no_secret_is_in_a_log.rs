@@ -99,11 +99,12 @@ async fn at_the_finest_level() {
     assert!(serving.ends(std::time::Duration::from_secs(30)).await.success());
 
     let mut database = site.database().await;
-    let (now, old): (String, String) =
-        sqlx::query_as("SELECT webhook_secret, old_webhook_secret FROM api_keys")
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
+    let (now, old): (String, String) = sqlx::query_as(
+        "SELECT webhook_secret, secret FROM api_keys k JOIN old_webhook_secrets ON api_key = k.id",
+    )
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
     assert_eq!(now, webhook);
     let log = log();
     assert!(log.matches("\"TRACE\"").count() > 100, "it says little");

@@ -17,16 +17,19 @@ pub(crate) struct Database {
     _folder: tempfile::TempDir,
 }
 
-/// The key in a database of an earlier version, `key_1`: 4 credits left of 5.
+/// The key in a database of an earlier version, `key_1`: 4 credits left of 5, its webhook secret
+/// replaced lately.
 pub(crate) const OLD_KEY: &str = "ak_00000000000000000000000000000000000000aa";
 
 fn left_by_the_first_version() -> String {
     let mut text = format!(
-        "INSERT INTO api_keys (id, key_id, name, credits, webhook_secret, created_at) \
-         VALUES (1, 'key_1', 'old', 4, 'whsec_x', 0); \
+        "INSERT INTO api_keys (id, key_id, name, credits, webhook_secret, old_webhook_secret, \
+         old_webhook_until, created_at) \
+         VALUES (1, 'key_1', 'old', 4, 'whsec_x', 'whsec_old', {}, 0); \
          INSERT INTO api_key_hashes (hash, api_key) VALUES ('{}', 1); \
          INSERT INTO ledger (api_key, call, kind, credits, holds, at) VALUES \
          (1, NULL, 'credit', 5, 0, 0), (1, 1, 'hold', 0, 1, 1), (1, 1, 'deduct', -1, -1, 2);",
+        NOW.plus(Millis::HOUR).0,
         sha256(OLD_KEY)
     );
     for (id, status, seconds, verdict) in [

@@ -79,8 +79,9 @@ async fn key(tx: &mut Tx<'_>, key_id: &str) -> Result<Option<Snapshot>, sqlx::Er
     .fetch_all(&mut *tx.conn)
     .await?;
     let graces = sqlx::query(
-        "SELECT k.old_webhook_until, (SELECT MAX(h.expires_at) FROM api_key_hashes h \
-         WHERE h.api_key = k.id) AS old_key_until FROM api_keys k WHERE k.id = $1",
+        "SELECT (SELECT MAX(until) FROM old_webhook_secrets WHERE api_key = $1) \
+         AS old_webhook_until, (SELECT MAX(expires_at) FROM api_key_hashes WHERE api_key = $1) \
+         AS old_key_until",
     )
     .bind(key.key)
     .fetch_one(&mut *tx.conn)

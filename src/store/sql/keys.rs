@@ -1,6 +1,6 @@
 //! API keys: who may do what, how much is left, how often they asked.
 
-use sqlx::{Pool, Row};
+use sqlx::Pool;
 
 use super::{Apply, Db, Tx};
 use crate::store::ops::{
@@ -70,18 +70,17 @@ pub(in crate::store) async fn webhook_secrets(
     key: KeyId,
     now: Millis,
 ) -> Result<Vec<String>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT webhook_secret, CASE WHEN old_webhook_until > $2 THEN old_webhook_secret END \
-         AS old_webhook_secret FROM api_keys WHERE id = $1",
+    // The present one has no end.
+    sqlx::query_scalar(
+        "SELECT secret FROM (SELECT webhook_secret AS secret, CAST(NULL AS BIGINT) AS until \
+         FROM api_keys WHERE id = $1 UNION ALL \
+         SELECT secret, until FROM old_webhook_secrets WHERE api_key = $1 AND until > $2) s \
+         ORDER BY until IS NULL DESC, until DESC",
     )
     .bind(key)
     .bind(now)
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(Vec::new()) };
-    let mut secrets = vec![row.try_get("webhook_secret")?];
-    secrets.extend(row.try_get::<Option<String>, _>("old_webhook_secret")?);
-    Ok(secrets)
+    .fetch_all(pool)
+    .await
 }
 
 /// Credits and holds as the ledger has them: what `api_keys` must say too.
@@ -251,16 +250,31 @@ impl Apply for RotateKey {
 
 impl Apply for RotateWebhook {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, sqlx::Error> {
+        let Some(key) = row_of(tx, &self.key_id).await? else { return Ok(false) };
         sqlx::query(
-            "UPDATE api_keys SET old_webhook_secret = webhook_secret, old_webhook_until = $3, \
-             webhook_secret = $2 WHERE key_id = $1",
+            "INSERT INTO old_webhook_secrets (api_key, secret, until) \
+             SELECT id, webhook_secret, CAST($2 AS BIGINT) FROM api_keys WHERE id = $1",
         )
-        .bind(&self.key_id)
-        .bind(&self.secret)
+        .bind(key)
         .bind(self.old_until)
         .execute(&mut *tx.conn)
-        .await
-        .map(|done| done.rows_affected() == 1)
+        .await?;
+        // Each is a signature on every webhook.
+        sqlx::query(
+            "DELETE FROM old_webhook_secrets WHERE api_key = $1 AND secret NOT IN \
+             (SELECT secret FROM old_webhook_secrets WHERE api_key = $1 \
+             ORDER BY until DESC LIMIT $2)",
+        )
+        .bind(key)
+        .bind(limits::OLD_WEBHOOK_SECRETS)
+        .execute(&mut *tx.conn)
+        .await?;
+        sqlx::query("UPDATE api_keys SET webhook_secret = $2 WHERE id = $1")
+            .bind(key)
+            .bind(&self.secret)
+            .execute(&mut *tx.conn)
+            .await
+            .map(|done| done.rows_affected() == 1)
     }
 }
 

@@ -30,6 +30,10 @@ impl Apply for Prune {
             .bind(self.now)
             .execute(&mut *tx.conn)
             .await?;
+        sqlx::query("DELETE FROM old_webhook_secrets WHERE until <= $1")
+            .bind(self.now)
+            .execute(&mut *tx.conn)
+            .await?;
         let old = old_calls(tx, self.now.plus(-self.keep_calls_ms)).await?;
         for (id, counted) in old {
             sqlx::query("DELETE FROM calls WHERE id = $1").bind(id).execute(&mut *tx.conn).await?;
