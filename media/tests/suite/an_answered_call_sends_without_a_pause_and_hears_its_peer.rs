@@ -102,9 +102,10 @@ fn packets_are_in_sequence_on_a_linear_clock_and_carry_what_is_played() {
             assert_eq!(packet.ssrc, last.ssrc);
             assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "ptime {ptime}");
             let step = packet.timestamp.wrapping_sub(last.timestamp);
-            // A machine that stands still may make the worker skip; the clock stays linear.
-            assert_eq!(step as usize % samples, 0, "ptime {ptime}");
-            assert!(step > 0);
+            // A machine that stands still may make the worker skip turns, of 10 ms at least; the
+            // clock stays linear.
+            let skipped = (step as usize).checked_sub(samples);
+            assert_eq!(skipped.map(|it| it % 80), Some(0), "ptime {ptime}: {step}");
             assert_eq!(packet.payload.len(), samples);
             let mut linear = [0; 480];
             tone.decode(&packet.payload, &mut linear);
