@@ -30,6 +30,7 @@ mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod dashboards_count_every_call_once;
 mod dependencies_point_one_way;
 mod each_limit_of_a_key_and_a_trunk_holds;
+mod each_promise_has_its_test;
 mod every_act_is_in_the_audit;
 mod every_answer_is_hardened_and_every_request_logged;
 mod every_example_of_the_contract_holds;
