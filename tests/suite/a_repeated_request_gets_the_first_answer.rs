@@ -48,6 +48,32 @@ async fn of_many_at_once() {
     }
 }
 
+/// Its call is placed all the same, and who asks again is told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_its_client_went_away() {
+    let carrier = Exchange::of(Callee::Tries, "127.0.0.1").await;
+    let server = Server::at(&[carrier.address], 50, |_| {}).await;
+    let api = Api::of(&server).await;
+    let request = || {
+        let request = api.request(Method::POST, "/makecall").header("idempotency-key", "order-7");
+        request.json(&json!({ "number": "14155550100", "record": false }))
+    };
+    // The answer comes a second after the 100.
+    let impatient = request().timeout(std::time::Duration::from_millis(400)).send().await;
+    assert!(impatient.unwrap_err().is_timeout());
+    let again = join_all((0..3).map(|_| send(request()))).await;
+    let call = &again[0].body["callId"];
+    assert!(call.is_string(), "{again:?}");
+    for answer in &again {
+        assert_eq!((answer.status.as_u16(), &answer.body["callId"]), (200, call), "{answer:?}");
+        assert_eq!(answer.body["status"], "ringing");
+    }
+    assert_eq!(carrier.legs().len(), 1);
+    assert_eq!(api.post("/hangup", json!({ "callId": call })).await.status, 200);
+    api.stop();
+    server.ends_clean().await;
+}
+
 async fn ask(port: u16, key: &str, token: &str, body: &Value) -> std::io::Result<(u16, Value)> {
     let body = body.to_string();
     let text = format!(

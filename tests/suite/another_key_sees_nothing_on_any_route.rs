@@ -241,6 +241,7 @@ async fn nothing_of_another_key_is_seen_or_touched_on_any_route() {
             }
         }
     }
+    println!("R6: {} routes, {} requests for each of 3 calls", routes().len(), before.len());
     let health = send(api.bare(Method::GET, "/health")).await.body.to_string();
     for target in victim.all() {
         assert!(!health.contains(&target.call_id) && !health.contains(&target.key_id));

@@ -1,6 +1,7 @@
 //! What a key or a trunk may not do is refused by its code, dials nothing, stores nothing and costs
 //! nothing; what it may do goes on.
 
+use futures_util::future::join_all;
 use kaphila::store::{KeyChanges, Millis, TrunkSettings};
 use serde_json::{Value, json};
 
@@ -78,6 +79,23 @@ impl Place {
         let legs = self.carriers[at].legs();
         assert_eq!(legs.len(), before + 1);
         legs.last().unwrap().clone()
+    }
+
+    /// Of eight calls at once two are dialled, the others are refused, and cost nothing; a second
+    /// later there is room again. How many came to each carrier at first.
+    async fn at_once(&self, status: u16, code: &str) -> Vec<usize> {
+        let all = join_all((0..8).map(|_| self.call(NUMBER, json!({})))).await;
+        let (placed, refused): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.status == 200);
+        assert_eq!(placed.len(), 2, "{all:?}");
+        for reply in refused {
+            reply.refused(status, code, "");
+            assert!(reply.headers.contains_key("retry-after"), "{reply:?}");
+        }
+        assert_eq!(self.server.account().await.total_calls, 2);
+        let dialled = self.dialled();
+        let room = async || self.call(NUMBER, json!({})).await.status == 200;
+        eventually(5, "the second is over", room).await;
+        dialled
     }
 
     async fn ends(self) {
@@ -221,11 +239,7 @@ async fn calls_at_a_time_of_a_key() {
 async fn calls_a_second_of_a_key() {
     let place = Place::with(1, Callee::Busy).await;
     place.key(KeyChanges { max_cps: Some(2), ..KeyChanges::default() }).await;
-    place.dialled_at(0, NUMBER, json!({})).await;
-    place.dialled_at(0, NUMBER, json!({})).await;
-    place.refused(NUMBER, json!({}), 429, "CALLS_PER_SECOND").await;
-    eventually(5, "the second is over", async || place.call(NUMBER, json!({})).await.status == 200)
-        .await;
+    assert_eq!(place.at_once(429, "CALLS_PER_SECOND").await, [2]);
     place.ends().await;
 }
 
@@ -247,11 +261,7 @@ async fn calls_a_second_of_a_trunk() {
     for at in 0..2 {
         place.trunk(at, |it| it.max_cps = Some(1)).await;
     }
-    place.dialled_at(0, NUMBER, json!({})).await;
-    place.dialled_at(1, NUMBER, json!({})).await;
-    place.refused(NUMBER, json!({}), 503, "TRUNK_LIMIT").await;
-    eventually(5, "the second is over", async || place.call(NUMBER, json!({})).await.status == 200)
-        .await;
+    assert_eq!(place.at_once(503, "TRUNK_LIMIT").await, [1, 1]);
     place.ends().await;
 }
 
