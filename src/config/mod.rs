@@ -163,7 +163,13 @@ impl Paths {
     pub fn tts(&self) -> PathBuf {
         self.data.join("tts")
     }
-    /// The control socket.
+    /// What live calls write while the database is away.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// The socket that commands ask.
     #[must_use]
     pub fn control(&self) -> PathBuf {
         self.data.join("kaphila.sock")

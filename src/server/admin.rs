@@ -55,6 +55,12 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         sip(&mut registry, &counters, &stats);
     }
     media(&mut registry, &admin.media);
+    let waiting = i64::try_from(admin.store.journal_waiting()).unwrap_or(i64::MAX);
+    registry.register(
+        "journal_records",
+        "Writes on local disk that wait for the database",
+        ConstGauge::new(waiting),
+    );
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

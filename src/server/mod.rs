@@ -37,7 +37,7 @@ use crate::http::serve::Listener;
 use crate::http::tls::Tls;
 use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
-use crate::store::{Millis, Store};
+use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
 use crate::tts::Online;
 use crate::tts::Speech;
@@ -177,6 +177,8 @@ impl Server {
         let control = Control::bind(&config.paths.control()).map_err(failed)?;
         let (sip, incoming) = Sip::start(sip_config(config)).map_err(failed)?;
         drop(incoming);
+        let sync = if config.database.sync_full { SyncMode::Full } else { SyncMode::Normal };
+        store.open_journal(&config.paths.journal(), sync).await?;
         let now = Millis::wall_clock();
         let recovered = call::recover(&store, &sip, &config.paths.recordings, now).await?;
         if recovered != call::Recovered::default() {

@@ -50,9 +50,9 @@ impl Store {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let limit = i64::from(limit);
         let mut entries = if calls {
-            read!(self, sql, pool => sql::audit::with_calls_since(pool, since, key_id, limit))?
+            read!(long: self, sql, pool => sql::audit::with_calls_since(pool, since, key_id, limit))?
         } else {
-            read!(self, sql, pool => sql::audit::since(pool, since, key_id, limit))?
+            read!(long: self, sql, pool => sql::audit::since(pool, since, key_id, limit))?
         };
         entries.reverse();
         Ok(entries)
@@ -87,7 +87,7 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn keys(&self) -> Result<Vec<Key>, StoreError> {
-        read!(self, sql, pool => sql::keys::all(pool))
+        read!(long: self, sql, pool => sql::keys::all(pool))
     }
 
     /// A key by its public name, and its trunks.
@@ -107,7 +107,7 @@ impl Store {
     /// No such key; the database.
     pub async fn ledger_sums(&self, key_id: &str) -> Result<(i64, i64), AdminError> {
         let (key, _) = self.key(key_id).await?;
-        Ok(read!(self, sql, pool => sql::keys::ledger_sums(pool, key.key))?)
+        Ok(read!(long: self, sql, pool => sql::keys::ledger_sums(pool, key.key))?)
     }
 
     /// Gives (or, below zero, takes) credits; the new balance.
@@ -289,7 +289,7 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn recordings_before(&self, before: Millis) -> Result<Vec<Recording>, StoreError> {
-        read!(self, sql, pool => sql::recordings::before(pool, before, limits::LIST))
+        read!(long: self, sql, pool => sql::recordings::before(pool, before, limits::LIST))
     }
 
     /// Removes a recording's row once its file is gone; `false`: there was none.
@@ -307,7 +307,7 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn deliveries(&self, only_dead: bool) -> Result<Vec<Delivery>, StoreError> {
-        read!(self, sql, pool => sql::outbox::deliveries(pool, only_dead))
+        read!(long: self, sql, pool => sql::outbox::deliveries(pool, only_dead))
     }
 
     /// Sends a call's delivered or dead events (or the one of that number) again; how many.

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// The store is closed, or gave up on a request that had waited too long: 503 too.
     #[error("the write was not tried")]
     Closed,
+    /// The database is away and the journal cannot be written: 503 too.
+    #[error(transparent)]
+    Journal(#[from] super::journal::JournalError),
     /// The database file can't be made ours.
     #[error("{path}: {source}")]
     File {
@@ -39,7 +42,7 @@ pub enum StoreError {
 impl StoreError {
     /// Waiting may help (503 with Retry-After); otherwise it is a fault (500).
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Busy | Self::Closed)
+        matches!(self, Self::Unavailable(_) | Self::Busy | Self::Closed | Self::Journal(_))
     }
 
     /// The same again, for the next one who waits for the failed transaction.
@@ -56,7 +59,9 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let away = match &error {
             sqlx::Error::Database(database) => database.code().is_some_and(|code| is_away(&code)),
+            // Protocol: it went away while it was greeted.
             sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

@@ -16,7 +16,7 @@ impl Store {
         auth: &Authenticated,
         stretch: Stretch,
     ) -> Result<Vec<DayTally>, StoreError> {
-        read!(self, sql, pool => sql::history::days(pool, auth.key, stretch))
+        read!(long: self, sql, pool => sql::history::days(pool, auth.key, stretch))
     }
 
     /// A page of the key's call log, newest first.
@@ -28,7 +28,7 @@ impl Store {
         auth: &Authenticated,
         page: LogPage,
     ) -> Result<Vec<LogLine>, StoreError> {
-        read!(self, sql, pool => sql::history::log(pool, auth.key, page))
+        read!(long: self, sql, pool => sql::history::log(pool, auth.key, page))
     }
 
     /// How many lines all pages of the key's call log have.
@@ -41,7 +41,7 @@ impl Store {
         status: Option<CallStatus>,
         as_of: Millis,
     ) -> Result<i64, StoreError> {
-        read!(self, sql, pool => sql::history::log_length(pool, auth.key, status, as_of))
+        read!(long: self, sql, pool => sql::history::log_length(pool, auth.key, status, as_of))
     }
 
     /// The key's credits and calls in all; `None` should it be gone.

@@ -1,5 +1,6 @@
 //! Every bound of the store, with its reason.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::Millis;
@@ -27,3 +28,24 @@ pub(super) const LIST: i64 = 1_000;
 /// between: 5 s.
 pub(super) const OPEN_TRIES: u32 = 10;
 pub(super) const OPEN_PAUSE: Duration = Duration::from_millis(100);
+/// How long a look-up may take: with the wait for a connection, whoever asks has their 503 within a
+/// second when the database hangs.
+pub(super) const READ: Duration = Duration::from_millis(800);
+/// The same of sums and lists over many rows, and of what is read at the start.
+pub(super) const LONG_READ: Duration = Duration::from_secs(30);
+/// How long one statement of an operation may take whose database can hang, and of one that touches
+/// many rows.
+pub(super) const WRITE: Duration = Duration::from_millis(400);
+pub(super) const LONG_WRITE: Duration = Duration::from_secs(60);
+
+/// Waits for a database no longer than this.
+#[allow(clippy::disallowed_methods, reason = "a driver: it bounds what it waits for")]
+pub(super) async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let text = format!("no answer in {} ms", limit.as_millis());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+    })
+}

@@ -5,10 +5,12 @@
 //! harm. Start at [`Store`]; `sql/` has the statements, `sql/writer.rs` the group commit.
 
 mod admin;
+mod away;
 mod cache;
 mod error;
 mod handover;
 mod history;
+mod journal;
 mod limits;
 mod ops;
 mod postgres;
@@ -21,10 +23,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use error::{AdminError, PlaceError, StoreError};
 pub use handover::Committed;
+pub use journal::JournalError;
 pub use time::Millis;
 pub use types::*;
 
 use cache::Cache;
+use journal::{Journal, Record, What};
 use ops::Refused;
 
 /// What a commit survives.
@@ -52,6 +56,8 @@ struct Inner {
     /// Who is written down for administrative acts.
     actor: OnceLock<String>,
     committed: Mutex<Option<Committed>>,
+    /// Of the process that serves.
+    journal: OnceLock<Arc<Journal>>,
     /// SQLite's checkpoints, waited for at the end so that no log is left behind.
     checkpoints: Mutex<Option<sqlite::Checkpoints>>,
 }
@@ -61,21 +67,28 @@ enum Backend {
     Postgres(postgres::sql::Pools, postgres::sql::writer::Writer),
 }
 
-/// Runs a query on whichever database this is.
+/// Runs a query on whichever database this is; `long:` one that may take its time.
 macro_rules! read {
-    ($store:expr, $sql:ident, $pool:ident => $query:expr) => {
+    (long: $store:expr, $sql:ident, $pool:ident => $query:expr) => {
+        read!(@ $crate::store::limits::LONG_READ, $store, $sql, $pool => $query)
+    };
+    (@ $limit:expr, $store:expr, $sql:ident, $pool:ident => $query:expr) => {
         match &$store.inner.backend {
             $crate::store::Backend::Sqlite(pools, _) => {
                 use $crate::store::sqlite::sql as $sql;
                 let $pool = &pools.read;
-                $query.await.map_err($crate::store::StoreError::from)
+                $crate::store::limits::within($limit, $query).await
             }
             $crate::store::Backend::Postgres(pools, _) => {
                 use $crate::store::postgres::sql as $sql;
                 let $pool = &pools.read;
-                $query.await.map_err($crate::store::StoreError::from)
+                $crate::store::limits::within($limit, $query).await
             }
         }
+        .map_err($crate::store::StoreError::from)
+    };
+    ($store:expr, $sql:ident, $pool:ident => $query:expr) => {
+        read!(@ $crate::store::limits::READ, $store, $sql, $pool => $query)
     };
 }
 use read;
@@ -129,6 +142,7 @@ impl Store {
             secrets: Cache::default(),
             actor: OnceLock::new(),
             committed: Mutex::new(Some(committed)),
+            journal: OnceLock::new(),
             checkpoints: Mutex::new(checkpoints),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -275,7 +289,8 @@ impl Store {
         trunk: &str,
         leg: Leg,
     ) -> Result<(), StoreError> {
-        self.write(ops::TrunkTried { call: call.clone(), trunk: trunk.to_owned(), leg }).await
+        let what = What::TrunkTried(trunk.to_owned(), leg);
+        self.record(Record::of(call, what)).await.map(drop)
     }
 
     /// The call was answered: its hold becomes a deduction, in one transaction with `events`.
@@ -289,7 +304,7 @@ impl Store {
         answered: Answered,
         events: Vec<NewEvent>,
     ) -> Result<bool, StoreError> {
-        self.write(ops::Answer { call: call.clone(), answered, events }).await
+        self.record(Record::of(call, What::Answered(answered, events))).await
     }
 
     /// The call has ended: final row, settlement of its hold and `events` in one transaction.
@@ -303,7 +318,7 @@ impl Store {
         ended: Ended,
         events: Vec<NewEvent>,
     ) -> Result<bool, StoreError> {
-        self.write(ops::End { call: call.clone(), ended, events }).await
+        self.record(Record::of(call, What::Ended(ended, events))).await
     }
 
     /// Events that change nothing else. Numbers already stored are left as they are.
@@ -319,7 +334,7 @@ impl Store {
         if call.webhook_url.is_none() || events.is_empty() {
             return Ok(());
         }
-        self.write(ops::Append { call: call.clone(), now, events }).await
+        self.record(Record::of(call, What::Events(now, events))).await.map(drop)
     }
 
     /// One call of the key, live or ended.
@@ -369,7 +384,11 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn heartbeat(&self, now: Millis) -> Result<(), StoreError> {
-        self.write(ops::Heartbeat { node: self.inner.node, now }).await
+        let beat = self.write(ops::Heartbeat { node: self.inner.node, now }).await;
+        if beat.as_ref().is_err_and(StoreError::is_unavailable) {
+            self.note_heartbeat(now).await;
+        }
+        beat
     }
 
     /// This node's calls that have not ended.
@@ -377,7 +396,7 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn open_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
-        read!(self, sql, pool => sql::calls::open_calls(pool, self.inner.node))
+        read!(long: self, sql, pool => sql::calls::open_calls(pool, self.inner.node))
     }
 
     /// At start, before any call: ends every open call of this node as `server_shutdown` at the
@@ -400,8 +419,9 @@ impl Store {
     /// The database.
     pub async fn unfinished_recordings(&self) -> Result<Vec<(OpenCall, Recording)>, StoreError> {
         let node = self.inner.node;
-        let calls = read!(self, sql, pool => sql::calls::with_unfinished_recordings(pool, node))?;
-        let recordings = read!(self, sql, pool => sql::recordings::unfinished(pool, node))?;
+        let calls =
+            read!(long: self, sql, pool => sql::calls::with_unfinished_recordings(pool, node))?;
+        let recordings = read!(long: self, sql, pool => sql::recordings::unfinished(pool, node))?;
         let pair = |recording: Recording| {
             let call = calls.iter().find(|call| call.row.call_id == recording.call_id)?;
             Some((call.clone(), recording))
@@ -421,7 +441,8 @@ impl Store {
         recording: NewRecording,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
-        self.write(ops::StartRecording { call: call.clone(), recording, events }).await
+        let what = What::RecordingStarted(recording, events);
+        self.record(Record::of(call, what)).await.map(drop)
     }
 
     /// A recording is complete.
@@ -434,7 +455,8 @@ impl Store {
         finished: FinishedRecording,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
-        self.write(ops::FinishRecording { call: call.clone(), finished, events }).await
+        let what = What::RecordingFinished(finished, events);
+        self.record(Record::of(call, what)).await.map(drop)
     }
 
     /// The key's recordings, newest first, at most `limit`.
@@ -485,7 +507,7 @@ impl Store {
     /// # Errors
     /// The database.
     pub async fn due_events(&self, until: Millis, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
-        read!(self, sql, pool => sql::outbox::due(pool, until, i64::from(limit)))
+        read!(long: self, sql, pool => sql::outbox::due(pool, until, i64::from(limit)))
     }
 
     /// Writes down what became of deliveries.

@@ -15,6 +15,8 @@ pub(super) trait Operation: Send + Sync + 'static {
     /// Nobody is harmed when it is refused because the database is slow: a new call, not the end
     /// of one.
     const REFUSABLE: bool = false;
+    /// It touches many rows.
+    const IS_LONG: bool = false;
 }
 
 /// Builds the first event of a call once its id is known.
@@ -33,12 +35,12 @@ pub(super) enum Refused {
 }
 
 macro_rules! operation {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? } -> $output:ty $(, $refusable:ident)?) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? } -> $output:ty $(, $trait:ident)?) => {
         $(#[$doc])*
         pub(super) struct $name { $(pub(super) $field: $type),* }
         impl Operation for $name {
             type Output = $output;
-            $(const $refusable: bool = true;)?
+            $(const $trait: bool = true;)?
         }
     };
 }
@@ -73,7 +75,7 @@ operation!(
 );
 operation!(
     /// Ends every open call of a node at its last sign of life.
-    CloseOpen { node: i64, now: Millis, events: LastEvents } -> Vec<OpenCall>
+    CloseOpen { node: i64, now: Millis, events: LastEvents } -> Vec<OpenCall>, IS_LONG
 );
 operation!(
     /// A recording has begun.
@@ -101,7 +103,7 @@ operation!(
 );
 operation!(
     /// Retention.
-    Prune { now: Millis, keep_calls_ms: i64 } -> ()
+    Prune { now: Millis, keep_calls_ms: i64 } -> (), IS_LONG
 );
 /// An administrative operation and its entry in the audit trail, in one transaction.
 pub(super) struct Audited<O> {
@@ -111,6 +113,7 @@ pub(super) struct Audited<O> {
 
 impl<O: Operation> Operation for Audited<O> {
     type Output = O::Output;
+    const IS_LONG: bool = true;
 }
 
 /// Who does what to what.

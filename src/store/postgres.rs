@@ -12,6 +12,8 @@ use super::{StoreError, SyncMode};
 pub(super) mod sql;
 
 pub(super) type Db = sqlx::Postgres;
+/// A server far away can hang: what it does not answer in time is given up, and its connection.
+pub(super) const HANGS: bool = true;
 /// Guarded updates lock the rows they touch; nothing more is needed.
 pub(super) const BEGIN: &str = "BEGIN";
 

@@ -203,7 +203,7 @@ impl Task {
             let some = self.marks.len().min(MARKS);
             let batch: Vec<Mark> = self.marks.iter().take(some).cloned().collect();
             if let Err(error) = self.store.mark_events(batch).await {
-                tracing::warn!(%error, "webhook results are not written yet");
+                tracing::debug!(%error, "webhook results are not written yet");
                 let excess = self.marks.len().saturating_sub(MAX_MARKS);
                 self.marks.drain(..excess);
                 return;

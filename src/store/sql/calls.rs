@@ -72,7 +72,7 @@ impl Apply for Place {
 /// Runs a caller's code in the writer: its panic fails its own operation, not the writer.
 fn built<T>(build: impl FnOnce() -> T) -> Result<T, sqlx::Error> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(build))
-        .map_err(|_| sqlx::Error::Protocol("an event could not be built".to_owned()))
+        .map_err(|_| sqlx::Error::InvalidArgument("an event could not be built".to_owned()))
 }
 
 /// The guarded update that decides about the credit; the balance, or `None`: refused.
@@ -463,7 +463,8 @@ impl Apply for Heartbeat {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO nodes (node, heartbeat) VALUES ($1, $2) \
-             ON CONFLICT (node) DO UPDATE SET heartbeat = excluded.heartbeat",
+             ON CONFLICT (node) DO UPDATE SET heartbeat = excluded.heartbeat \
+             WHERE excluded.heartbeat > nodes.heartbeat",
         )
         .bind(self.node)
         .bind(self.now)

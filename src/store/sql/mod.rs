@@ -4,7 +4,7 @@
 
 use sqlx::{Database, Pool};
 
-use super::{BEGIN, Db};
+use super::{BEGIN, Db, HANGS};
 use crate::store::{ops::Operation, types::Outgoing};
 
 pub(in crate::store) mod audit;

@@ -9,12 +9,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, Executor};
+use sqlx::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Apply, BEGIN, Db, Pools, Tx};
+use super::{Apply, BEGIN, Db, HANGS, Pools, Tx};
 use crate::store::ops::Flush;
-use crate::store::{StoreError, handover::Handover};
+use crate::store::types::Outgoing;
+use crate::store::{StoreError, handover::Handover, limits};
 
 /// Operations that may wait: more than a second's worth at full load. Beyond it a refusable one
 /// is refused at once; others wait for room.
@@ -73,6 +74,31 @@ enum Failure {
     Database(sqlx::Error),
 }
 
+impl Failure {
+    /// Of an operation, unless there was no answer.
+    fn of(error: sqlx::Error) -> Self {
+        if is_lost(&error) { Self::Database(error) } else { Self::Operation(error) }
+    }
+
+    /// The connection is of no use any more.
+    fn is_stuck(&self) -> bool {
+        let (Self::Operation(error) | Self::Database(error)) = self;
+        is_lost(error)
+    }
+}
+
+fn is_lost(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+}
+
+/// Waits no longer than `limit` where the database may hang.
+async fn bounded<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    if HANGS { limits::within(limit, answer).await } else { answer.await }
+}
+
 impl Task {
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -93,7 +119,12 @@ impl Task {
             }
             Err(Failure::Operation(error) | Failure::Database(error)) => {
                 let error = StoreError::from(error);
-                tracing::warn!(%error, operations = batch.len(), "a write failed");
+                if error.is_unavailable() {
+                    // The heartbeat tells the operator, once.
+                    tracing::debug!(%error, operations = batch.len(), "a write failed");
+                } else {
+                    tracing::warn!(%error, operations = batch.len(), "a write failed");
+                }
                 batch.drain(..).for_each(|job| job.fail(error.again()));
             }
         }
@@ -106,32 +137,35 @@ impl Task {
         }
         let mut events = Vec::new();
         let mut conn = self.pool.acquire().await.map_err(Failure::Database)?;
-        conn.execute(BEGIN).await.map_err(Failure::Database)?;
-        let mut tx = Tx {
-            conn: &mut conn,
-            events: &mut events,
-            next_call: &mut self.next_call,
-            node: self.node,
-        };
-        let mut done = Ok(());
-        for job in batch {
-            done = job.apply(&mut tx).await.map_err(Failure::Operation);
-            if done.is_err() {
-                break;
+        let done = self.apply(&mut conn, batch, &mut events).await;
+        if let Err(failure) = done {
+            // A connection that hangs, or cannot even roll back, must not be used again.
+            if failure.is_stuck() || bounded(limits::WRITE, conn.execute("ROLLBACK")).await.is_err()
+            {
+                drop(conn.detach());
             }
-        }
-        if done.is_ok() {
-            done = conn.execute("COMMIT").await.map(|_| ()).map_err(Failure::Database);
-        }
-        if done.is_err() {
-            if conn.execute("ROLLBACK").await.is_err() {
-                // A connection that can't even do that must not be used again.
-                let _ = conn.detach().close().await;
-            }
-            return done;
+            return Err(failure);
         }
         self.handover.send(events);
         Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        conn: &mut <Db as Database>::Connection,
+        batch: &mut [Box<dyn Job>],
+        events: &mut Vec<Outgoing>,
+    ) -> Result<(), Failure> {
+        let short = limits::WRITE;
+        bounded(short, conn.execute(BEGIN)).await.map_err(Failure::Database)?;
+        let mut tx = Tx { conn, events, next_call: &mut self.next_call, node: self.node };
+        let mut longest = short;
+        for job in batch {
+            let limit = if job.is_long() { limits::LONG_WRITE } else { short };
+            longest = longest.max(limit);
+            bounded(limit, job.apply(&mut tx)).await.map_err(Failure::of)?;
+        }
+        bounded(longest, conn.execute("COMMIT")).await.map(|_| ()).map_err(Failure::Database)
     }
 }
 
@@ -142,6 +176,8 @@ pub(in crate::store) trait Job: Send {
         &'a mut self,
         tx: &'a mut Tx<'_>,
     ) -> Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'a>>;
+    /// It may take its time.
+    fn is_long(&self) -> bool;
     /// Answers: committed.
     fn finish(self: Box<Self>);
     /// Answers: not written.
@@ -166,6 +202,10 @@ impl<O: Apply> Job for Typed<O> {
             self.output = Some(self.op.apply(tx).await?);
             Ok(())
         })
+    }
+
+    fn is_long(&self) -> bool {
+        O::IS_LONG
     }
 
     fn finish(self: Box<Self>) {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{KeyId, TrunkId};
 use crate::store::Millis;
 
@@ -70,6 +72,13 @@ impl fmt::Display for CallStatus {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for CallStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::try_from(text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl serde::Serialize for CallStatus {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -101,7 +110,7 @@ impl Direction {
 }
 
 /// What the SIP side must know to cancel a leg that outlived the process (design rule 7).
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Leg {
     /// SIP Call-ID.
     pub sip_call_id: String,
@@ -209,7 +218,7 @@ pub struct Placed {
 }
 
 /// A call that was answered: its hold becomes a deduction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// When the 200 came.
     pub at: Millis,
@@ -220,7 +229,7 @@ pub struct Answered {
 }
 
 /// How a call ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// When.
     pub at: Millis,
@@ -251,7 +260,7 @@ pub struct Ended {
 }
 
 /// The detector's verdict as rows and events show it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AmdResult {
     /// `HUMAN`, `MACHINE`, `NOTSURE`, `UNKNOWN`.
     pub status: String,

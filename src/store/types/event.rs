@@ -8,7 +8,7 @@ use crate::store::Millis;
 
 /// One webhook event of a call. The caller numbers them from 1 without gaps and builds the JSON;
 /// the store keeps and sends that text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NewEvent {
     /// `sequenceNumber`, also inside the payload.
     pub sequence: i64,

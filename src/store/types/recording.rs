@@ -26,7 +26,7 @@ pub struct Recording {
 }
 
 /// A recording that begins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NewRecording {
     /// The file's name without `.wav`.
     pub recording_id: String,
@@ -37,7 +37,7 @@ pub struct NewRecording {
 }
 
 /// A recording that is complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FinishedRecording {
     /// Which.
     pub recording_id: String,

@@ -5,5 +5,6 @@ pub(crate) mod carrier;
 pub(crate) mod exchange;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod link;
 pub(crate) mod program;
 pub(crate) mod server;

@@ -70,6 +70,13 @@ impl Site {
     /// A site whose one key has these carriers as trunks, in this order, and 100 000 credits.
     pub(crate) async fn with_trunks(carriers: &[SocketAddr]) -> Self {
         let mut site = Self::new().await;
+        site.add_trunks(carriers).await;
+        site
+    }
+
+    /// Adds these carriers, and the one key for them.
+    pub(crate) async fn add_trunks(&mut self, carriers: &[SocketAddr]) {
+        let site = self;
         let mut create: Vec<String> =
             ["key", "create", "--name", "test", "--credits", "100000", "--rate-limit", "1000000"]
                 .map(str::to_owned)
@@ -83,7 +90,6 @@ impl Site {
         let made: Value = serde_json::from_str(&site.done(&words).await).unwrap();
         site.key = made["key"].as_str().unwrap().to_owned();
         site.key_id = made["keyId"].as_str().unwrap().to_owned();
-        site
     }
 
     /// Sets an environment variable of every command from now on.
