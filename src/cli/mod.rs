@@ -13,6 +13,7 @@ mod recordings;
 mod setup;
 mod speak;
 mod trunk;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,6 +110,9 @@ enum Command {
     Dtmf(dtmf::DtmfArgs),
     /// Speak a text into a WAV file with the configured engine.
     Speak(speak::SpeakArgs),
+    /// List webhook deliveries, and send some again.
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Repair and prune recordings.
     #[command(subcommand)]
     Recordings(recordings::RecordingsCommand),
@@ -211,6 +215,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Amd(args) => amd::run(&common, &args),
         Command::Dtmf(args) => dtmf::run(&common, &args),
         Command::Speak(args) => speak::run(&common, &args).await,
+        Command::Webhooks(command) => webhooks::run(&common, command).await,
         Command::Recordings(command) => recordings::run(&common, command).await,
     }
 }

@@ -3,8 +3,8 @@
 
 use super::ops::{Act, Audited, Subject};
 use super::types::{
-    AuditEntry, Delivery, Key, KeyChanges, KeyTrunks, NewKey, NewSecrets, Recording, Trunk,
-    TrunkSettings,
+    AuditEntry, Delivery, Key, KeyChanges, KeyTrunks, NewKey, NewSecrets, Recording, Replayed,
+    Trunk, TrunkSettings,
 };
 use super::{AdminError, Millis, Store, StoreError, limits, ops, read, secret};
 
@@ -310,17 +310,17 @@ impl Store {
         read!(long: self, sql, pool => sql::outbox::deliveries(pool, only_dead))
     }
 
-    /// Sends a call's delivered or dead events (or the one of that number) again; how many.
-    /// Those whose payload has been erased are not among them.
+    /// Has a delivery made again, and at once if it is waiting. A running server sees it within
+    /// 2 s.
     ///
     /// # Errors
     /// The database.
-    pub async fn replay_events(
+    pub async fn replay_event(
         &self,
         call_id: &str,
-        sequence: Option<i64>,
+        sequence: i64,
         now: Millis,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Replayed, StoreError> {
         let op = ops::Replay { call_id: call_id.to_owned(), sequence, now };
         let subject = Subject::Deliveries(call_id.to_owned());
         self.write(self.audited("webhook.replay", subject, op)).await

@@ -510,6 +510,19 @@ impl Store {
         read!(long: self, sql, pool => sql::outbox::due(pool, until, i64::from(limit)))
     }
 
+    /// What operators asked for again between `since` and `now`, at most `limit`.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn replayed_events(
+        &self,
+        since: Millis,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<Outgoing>, StoreError> {
+        read!(self, sql, pool => sql::outbox::replayed(pool, since, now, i64::from(limit)))
+    }
+
     /// Writes down what became of deliveries.
     ///
     /// # Errors

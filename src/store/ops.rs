@@ -3,7 +3,7 @@
 
 use super::types::{
     Answered, CallRef, Ended, FinishedRecording, KeyChanges, Mark, NewCall, NewEvent, NewKey,
-    NewRecording, OpenCall, Placed, RateDecision, Remembered, TrunkSettings,
+    NewRecording, OpenCall, Placed, RateDecision, Remembered, Replayed, TrunkSettings,
 };
 use super::{KeyId, Leg, Millis};
 
@@ -98,8 +98,8 @@ operation!(
     Marks { marks: Vec<Mark> } -> ()
 );
 operation!(
-    /// Dead or delivered events to be sent again; how many.
-    Replay { call_id: String, sequence: Option<i64>, now: Millis } -> u64
+    /// A delivery to be made again.
+    Replay { call_id: String, sequence: i64, now: Millis } -> Replayed
 );
 operation!(
     /// Retention.

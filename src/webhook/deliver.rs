@@ -32,6 +32,10 @@ const MARK_EVERY: Duration = Duration::from_millis(100);
 const MAX_MARKS: usize = 20_000;
 /// How often the database is asked for events whose time has come.
 const SCAN_EVERY: Duration = Duration::from_secs(15);
+/// How often the database is asked for what an operator wants sent again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How far back: an operator's clock may be as much slower than ours.
+const LOOK_BACK_MS: i64 = 5_000;
 /// How soon again when it could not be asked.
 const SCAN_AGAIN: Duration = Duration::from_secs(1);
 /// Events read at a time beside those that are known.
@@ -106,6 +110,7 @@ impl Deliverer {
             sending: JoinSet::new(),
             marks: Vec::new(),
             next_scan: Millis(0),
+            next_look: Millis(0),
             overflown: false,
         };
         Ok(Self { stop, task: tokio::spawn(task.run()) })
@@ -131,6 +136,7 @@ struct Task {
     sending: JoinSet<(Arc<Outgoing>, Result<(), String>)>,
     marks: Vec<Mark>,
     next_scan: Millis,
+    next_look: Millis,
     /// Some events are in the database alone.
     overflown: bool,
 }
@@ -143,6 +149,7 @@ impl Task {
         loop {
             let now = Millis::wall_clock();
             self.scan_when_due(now).await;
+            self.look_when_due(now).await;
             self.take_committed(now);
             while let Some(event) = self.schedule.poll_attempt(now) {
                 let send = AssertUnwindSafe(self.sender.clone().send(Arc::clone(&event)));
@@ -159,7 +166,7 @@ impl Task {
                 return;
             }
             let wake = self.schedule.poll_timeout().unwrap_or(self.next_scan);
-            let wake = wake.min(self.next_scan).since(now).max(1);
+            let wake = wake.min(self.next_scan).min(self.next_look).since(now).max(1);
             tokio::select! {
                 event = self.committed.next(), if open => match event {
                     Some(event) => self.take(Millis::wall_clock(), event),
@@ -219,12 +226,11 @@ impl Task {
         if now < self.next_scan && !refill {
             return;
         }
-        let after = |pause: Duration| now.plus(i64::try_from(pause.as_millis()).unwrap_or(0));
-        self.next_scan = after(SCAN_EVERY);
+        self.next_scan = after(now, SCAN_EVERY);
         // What has been delivered must not be read as due.
         self.write_marks().await;
         if !self.marks.is_empty() {
-            self.next_scan = after(SCAN_AGAIN);
+            self.next_scan = after(now, SCAN_AGAIN);
             return;
         }
         // As many more than are held: the oldest may all be in memory already.
@@ -238,10 +244,32 @@ impl Task {
             }
             Err(error) => {
                 tracing::warn!(%error, "due webhooks can't be read");
-                self.next_scan = after(SCAN_AGAIN);
+                self.next_scan = after(now, SCAN_AGAIN);
             }
         }
     }
+
+    /// Reads what an operator has asked to be sent again.
+    async fn look_when_due(&mut self, now: Millis) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = after(now, LOOK_EVERY);
+        // What has been delivered must not be read as pending.
+        self.write_marks().await;
+        if !self.marks.is_empty() {
+            return;
+        }
+        match self.store.replayed_events(now.plus(-LOOK_BACK_MS), now, SCAN).await {
+            // Without room for it the scan finds it.
+            Ok(events) => events.into_iter().for_each(|event| self.take(now, event)),
+            Err(error) => tracing::debug!(%error, "replayed webhooks can't be read"),
+        }
+    }
+}
+
+fn after(now: Millis, pause: Duration) -> Millis {
+    now.plus(i64::try_from(pause.as_millis()).unwrap_or(0))
 }
 
 #[derive(Clone)]

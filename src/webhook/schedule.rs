@@ -112,9 +112,16 @@ impl Schedule {
         self.in_flight
     }
 
-    /// An event to deliver. `false`: no room; it must be read from the database later.
+    /// An event to deliver; one that is held already goes at the earlier time. `false`: no room; it
+    /// must be read from the database later.
     pub(super) fn handle_event(&mut self, now: Millis, event: Outgoing) -> bool {
-        if self.calls.get(&event.call).is_some_and(|c| c.events.contains_key(&event.sequence)) {
+        let call = self.calls.get_mut(&event.call);
+        if let Some(held) = call.and_then(|call| call.events.get_mut(&event.sequence)) {
+            // An operator may have it tried before its time.
+            if event.next_at < held.next_at {
+                held.next_at = event.next_at;
+                self.look_at(now, event.call);
+            }
             return true;
         }
         if self.held >= MAX_HELD {

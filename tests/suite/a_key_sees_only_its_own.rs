@@ -1,7 +1,8 @@
 //! Keys: who is let in, what they see, how often they may ask.
 
 use kaphila::store::{
-    AdminError, FinishedRecording, KeyChanges, Millis, NewKey, NewRecording, TrunkSettings,
+    AdminError, FinishedRecording, KeyChanges, Millis, NewKey, NewRecording, Replayed,
+    TrunkSettings,
 };
 
 use crate::store_fixture::{Database, NOW, call, event, key};
@@ -201,11 +202,13 @@ async fn delivered_payloads_are_erased_after_a_day_and_old_calls_go() {
         store.mark_events(marks.collect()).await.unwrap();
         let keep = 400 * 86_400 * SECOND;
         store.prune(keep, NOW.plus(86_399 * SECOND)).await.unwrap();
-        let replayed = store.replay_events(old.call.call_id(), None, NOW).await.unwrap();
-        assert_eq!(replayed, 1, "the payload is still there");
+        let replayed = store.replay_event(old.call.call_id(), 1, NOW).await.unwrap();
+        assert_eq!(replayed, Replayed::Queued, "the payload is still there");
         store.prune(keep, NOW.plus(86_400 * SECOND)).await.unwrap();
-        let replayed = store.replay_events(live.call.call_id(), None, NOW).await.unwrap();
-        assert_eq!(replayed, 0, "erased");
+        let replayed = store.replay_event(live.call.call_id(), 1, NOW).await.unwrap();
+        assert_eq!(replayed, Replayed::Erased);
+        let replayed = store.replay_event(live.call.call_id(), 2, NOW).await.unwrap();
+        assert_eq!(replayed, Replayed::NotFound);
         let fate = Fate::Dead { attempts: 9, error: "HTTP 410".into() };
         let mark = Mark { call: due[0].call, sequence: 1, at: NOW, fate };
         store.mark_events(vec![mark]).await.unwrap();

@@ -4,7 +4,7 @@ use sqlx::Pool;
 
 use super::{Apply, Db, Tx};
 use crate::store::ops::{Marks, Replay};
-use crate::store::types::{CallRef, Delivery, Fate, KeyId, NewEvent, Outgoing};
+use crate::store::types::{CallRef, Delivery, Fate, KeyId, NewEvent, Outgoing, Replayed};
 use crate::store::{Millis, limits};
 
 /// Stores `events` of a call that has a webhook, and hands them over when committed.
@@ -62,35 +62,58 @@ struct DueRow {
     created_at: Millis,
 }
 
+impl From<DueRow> for Outgoing {
+    fn from(row: DueRow) -> Self {
+        Self {
+            call: row.call,
+            call_id: row.call_id.into(),
+            sequence: row.sequence,
+            key: row.api_key,
+            event: row.event,
+            url: row.url.into(),
+            payload: row.payload,
+            attempts: row.attempts,
+            next_at: row.next_at,
+            created_at: row.created_at,
+        }
+    }
+}
+
+macro_rules! due {
+    ($and:literal) => {
+        concat!(
+            "SELECT o.call, c.call_id, o.sequence, o.api_key, o.event, o.url, o.payload, \
+             o.attempts, o.next_at, o.created_at FROM outbox o JOIN calls c ON c.id = o.call \
+             WHERE o.state = 'pending' AND o.next_at <= $1 AND o.payload IS NOT NULL ",
+            $and,
+            " ORDER BY o.next_at, o.call, o.sequence LIMIT $2"
+        )
+    };
+}
+
 /// Undelivered events due until `until`, those waiting longest first.
 pub(in crate::store) async fn due(
     pool: &Pool<Db>,
     until: Millis,
     limit: i64,
 ) -> Result<Vec<Outgoing>, sqlx::Error> {
-    let rows: Vec<DueRow> = sqlx::query_as(
-        "SELECT o.call, c.call_id, o.sequence, o.api_key, o.event, o.url, o.payload, o.attempts, \
-         o.next_at, o.created_at FROM outbox o JOIN calls c ON c.id = o.call \
-         WHERE o.state = 'pending' AND o.next_at <= $1 AND o.payload IS NOT NULL \
-         ORDER BY o.next_at, o.call, o.sequence LIMIT $2",
-    )
-    .bind(until)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?;
-    let outgoing = |row: DueRow| Outgoing {
-        call: row.call,
-        call_id: row.call_id.into(),
-        sequence: row.sequence,
-        key: row.api_key,
-        event: row.event,
-        url: row.url.into(),
-        payload: row.payload,
-        attempts: row.attempts,
-        next_at: row.next_at,
-        created_at: row.created_at,
-    };
-    Ok(rows.into_iter().map(outgoing).collect())
+    const DUE: &str = due!("");
+    let rows = sqlx::query_as::<_, DueRow>(DUE).bind(until).bind(limit).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(Outgoing::from).collect())
+}
+
+/// Of those, what was asked for again after `since`: it has no attempt yet, and is due later than
+/// it was stored. The range keeps this cheap enough for each second, whatever waits.
+pub(in crate::store) async fn replayed(
+    pool: &Pool<Db>,
+    since: Millis,
+    until: Millis,
+    limit: i64,
+) -> Result<Vec<Outgoing>, sqlx::Error> {
+    const REPLAYED: &str =
+        due!("AND o.next_at > $3 AND o.attempts = 0 AND o.next_at > o.created_at");
+    let rows = sqlx::query_as::<_, DueRow>(REPLAYED).bind(until).bind(limit).bind(since);
+    Ok(rows.fetch_all(pool).await?.into_iter().map(Outgoing::from).collect())
 }
 
 impl Apply for Marks {
@@ -123,19 +146,29 @@ impl Apply for Marks {
 }
 
 impl Apply for Replay {
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, sqlx::Error> {
-        sqlx::query(
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Replayed, sqlx::Error> {
+        let queued = sqlx::query(
             "UPDATE outbox SET state = 'pending', attempts = 0, next_at = $3 \
-             WHERE call = (SELECT id FROM calls WHERE call_id = $1) \
-             AND sequence = COALESCE($2, sequence) AND state <> 'pending' \
+             WHERE call = (SELECT id FROM calls WHERE call_id = $1) AND sequence = $2 \
              AND payload IS NOT NULL",
         )
         .bind(&self.call_id)
         .bind(self.sequence)
         .bind(self.now)
         .execute(&mut *tx.conn)
-        .await
-        .map(|done| done.rows_affected())
+        .await?;
+        if queued.rows_affected() > 0 {
+            return Ok(Replayed::Queued);
+        }
+        let known: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox WHERE sequence = $2 \
+             AND call = (SELECT id FROM calls WHERE call_id = $1)",
+        )
+        .bind(&self.call_id)
+        .bind(self.sequence)
+        .fetch_one(&mut *tx.conn)
+        .await?;
+        Ok(if known > 0 { Replayed::Erased } else { Replayed::NotFound })
     }
 }
 

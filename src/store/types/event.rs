@@ -124,6 +124,17 @@ pub struct Delivery {
     pub delivered_at: Option<Millis>,
 }
 
+/// What came of asking for a delivery to be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is pending and due now, with its attempts counted from the start.
+    Queued,
+    /// It was delivered, and what it held was erased a day later.
+    Erased,
+    /// There is no such delivery.
+    NotFound,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
