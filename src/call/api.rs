@@ -51,6 +51,20 @@ pub enum AmdMode {
     Async,
 }
 
+impl AmdMode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sync, Self::Async];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Async => "async",
+        }
+    }
+}
+
 /// The detector of one call: its mode and its parameters.
 #[derive(Debug, Clone)]
 pub struct AmdRequest {
@@ -68,6 +82,20 @@ pub enum RecordingChannels {
     Mono,
     /// The callee left, ours right.
     Dual,
+}
+
+impl RecordingChannels {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Mono, Self::Dual];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mono => "mono",
+            Self::Dual => "dual",
+        }
+    }
 }
 
 /// A call that was placed, and what `/makecall` says of it.
@@ -206,6 +234,9 @@ pub enum PlayTo {
 }
 
 impl PlayTo {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Bridge, Self::Channel];
+
     /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -51,9 +51,9 @@ pub(crate) fn payload(
         "from": subject.caller_id,
         "callerId": subject.caller_id,
         "status": subject.status.as_str(),
-        "amd": subject.amd.map(AmdView::to_json),
-        "gather": subject.gather.as_ref().map(GatherView::to_json),
-        "recording": subject.recording.as_ref().map(RecordingView::to_json),
+        "amd": subject.amd.map(AmdView::shown),
+        "gather": subject.gather.as_ref().map(GatherView::shown),
+        "recording": subject.recording.as_ref().map(RecordingView::shown),
     });
     if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
         if let Some(metadata) = subject.metadata {

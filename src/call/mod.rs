@@ -28,9 +28,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use kaphila_media::amd::{ParamError as AmdParamError, Params as AmdParams};
+pub use kaphila_media::amd::{
+    ParamError as AmdParamError, Params as AmdParams, Status as AmdStatus,
+};
 use kaphila_media::dtmf::Listening;
-pub use kaphila_media::dtmf::{Digits, DigitsError};
+pub use kaphila_media::dtmf::{Digits, DigitsError, MAX_DIGITS};
 use kaphila_media::engine::Engine;
 use kaphila_media::sdp::Codec;
 use kaphila_sip::net::Sip;
@@ -46,9 +48,9 @@ pub use self::machine::Timing;
 use self::machine::{Command, NewPlayback, Reply};
 pub use self::recover::{Recovered, recover};
 use self::registry::Registry;
-pub use self::view::{AmdView, CallView, GatherView};
+pub use self::view::{AmdShown, AmdView, CallView, GatherShown, GatherView, RecordingShown};
 use crate::store::{Authenticated, Store};
-pub use crate::tts::{DEFAULT_VOICE, check_voice};
+pub use crate::tts::{DEFAULT_VOICE, ENGINES as SPEECH_ENGINES, check_voice};
 pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
 
 /// How calls are made, told once.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kaphila_media::amd::{self, Cause, Figures, Verdict};
-use serde_json::{Value, json};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 
 use super::api::RecordingView;
 use super::cause::Status;
@@ -81,21 +82,21 @@ impl AmdView {
 
     /// As events and `/calls` show it.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "status": self.status.name(),
-            "cause": self.cause.name(),
-            "confidence": self.confidence,
-            "decidedMs": self.decided_ms,
-            "figures": self.figures.map(|it| json!({
-                "measured": it.measured,
-                "limit": it.limit,
-                "silenceMs": it.silence_ms,
-                "runMs": it.run_ms,
-                "totalVoiceMs": it.total_voice_ms,
-                "words": it.words,
-            })),
-        })
+    pub fn shown(&self) -> AmdShown {
+        AmdShown {
+            status: self.status.name(),
+            cause: self.cause.name(),
+            confidence: self.confidence,
+            decided_ms: self.decided_ms,
+            figures: self.figures.map(|it| FiguresShown {
+                measured: it.measured,
+                limit: it.limit,
+                silence_ms: it.silence_ms,
+                run_ms: it.run_ms,
+                total_voice_ms: it.total_voice_ms,
+                words: it.words,
+            }),
+        }
     }
 }
 
@@ -137,25 +138,81 @@ pub struct GatherView {
 impl GatherView {
     /// As events and `/calls` show it.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "expectedDigits": self.expected_digits,
-            "digits": self.digits,
-            "timeoutMs": self.timeout_ms,
-            "startedAt": self.started_at.to_rfc3339(),
-        })
+    pub fn shown(&self) -> GatherShown {
+        GatherShown {
+            expected_digits: self.expected_digits,
+            digits: self.digits.clone(),
+            timeout_ms: self.timeout_ms,
+            started_at: self.started_at,
+        }
     }
 }
 
 impl RecordingView {
     /// As events and `/calls` show it.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "active": self.active,
-            "filename": self.filename,
-            "recordingId": self.recording_id,
-            "method": "bridge",
-        })
+    pub fn shown(&self) -> RecordingShown {
+        RecordingShown {
+            active: self.active,
+            filename: self.filename.clone(),
+            recording_id: self.recording_id.clone(),
+            method: "bridge",
+        }
     }
+}
+
+/// [`AmdView`] as it is sent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AmdShown {
+    #[schemars(schema_with = "amd_status")]
+    status: &'static str,
+    #[schemars(schema_with = "amd_cause")]
+    cause: &'static str,
+    /// 0 to 1.
+    confidence: f64,
+    /// From the answer.
+    decided_ms: u32,
+    figures: Option<FiguresShown>,
+}
+
+/// The figures behind a verdict.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct FiguresShown {
+    /// What was measured against the limit.
+    measured: u32,
+    limit: Option<u32>,
+    silence_ms: u32,
+    run_ms: u32,
+    total_voice_ms: u32,
+    words: u32,
+}
+
+/// [`GatherView`] as it is sent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatherShown {
+    expected_digits: u8,
+    digits: String,
+    timeout_ms: u64,
+    started_at: Millis,
+}
+
+/// [`RecordingView`] as it is sent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingShown {
+    active: bool,
+    filename: String,
+    recording_id: String,
+    method: &'static str,
+}
+
+fn amd_status(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": amd::Status::ALL.map(amd::Status::name) })
+}
+
+fn amd_cause(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Cause::ALL.map(Cause::name) })
 }

@@ -108,6 +108,9 @@ enum Command {
     Amd(amd::AmdArgs),
     /// Find the keys in WAV files, by their tones; one line a file.
     Dtmf(dtmf::DtmfArgs),
+    /// Print the OpenAPI 3.1 document of the API, as JSON.
+    #[command(after_help = "Example:\n  kaphila openapi > kaphila-openapi.json")]
+    Openapi,
     /// Speak a text into a WAV file with the configured engine.
     Speak(speak::SpeakArgs),
     /// List webhook deliveries, and send some again.
@@ -212,6 +215,10 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Phone(args) => phone::run(&common, args).await,
         Command::Dial(args) => dial::run(&common, args).await,
         Command::Trace(args) => control::trace(&common, args).await,
+        Command::Openapi => {
+            println!("{:#}", server::openapi());
+            Ok(())
+        }
         Command::Amd(args) => amd::run(&common, &args),
         Command::Dtmf(args) => dtmf::run(&common, &args),
         Command::Speak(args) => speak::run(&common, &args).await,

@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
 
 use super::auth::Customer;
 use super::error::ApiError;
-use super::{App, success};
+use super::{App, answer, success};
 
 pub(super) async fn me(
     State(app): State<App>,
@@ -14,17 +13,17 @@ pub(super) async fn me(
 ) -> Result<Response, ApiError> {
     let account = app.store.account(&auth).await?;
     let key = account.ok_or_else(|| ApiError::unauthorized("Invalid API key"))?;
-    Ok(success(json!({
-        "apiKey": {
-            "id": key.key.0,
-            "keyId": key.key_id,
-            "name": key.name,
-            "credits": key.credits,
-            "totalCalls": key.total_calls,
-            "successfulCalls": key.successful_calls,
-            "rateLimit": key.rate_limit,
-            "createdAt": key.created_at,
-            "lastUsed": key.last_used,
-        }
-    })))
+    Ok(success(answer::Me {
+        api_key: answer::Account {
+            id: key.key.0,
+            key_id: key.key_id,
+            name: key.name,
+            credits: key.credits,
+            total_calls: key.total_calls,
+            successful_calls: key.successful_calls,
+            rate_limit: key.rate_limit,
+            created_at: key.created_at,
+            last_used: key.last_used,
+        },
+    }))
 }

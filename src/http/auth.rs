@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 
 use super::access::Notes;
+use super::code::Code;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::{App, idempotency, limits};
@@ -85,8 +86,7 @@ fn within(decision: RateDecision, parts: &Parts) -> Result<(), ApiError> {
         return Ok(());
     }
     let wait = u32::try_from(decision.reset_secs).unwrap_or(1).max(1);
-    let status = StatusCode::TOO_MANY_REQUESTS;
-    Err(ApiError::new(status, "RATE_LIMIT", "Rate limit exceeded").retry_after(wait))
+    Err(ApiError::new(Code::RateLimit, "Rate limit exceeded").retry_after(wait))
 }
 
 fn places_a_call(parts: &Parts) -> bool {
@@ -128,7 +128,7 @@ async fn read(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Byt
     uncompressed(&parts.headers)?;
     let too_large = || {
         let message = format!("The body is larger than {limit} bytes");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
+        ApiError::new(Code::BodyTooLarge, message)
     };
     // What says beforehand that it is too long is not waited for.
     if body.size_hint().lower() > limit as u64 {
@@ -139,11 +139,7 @@ async fn read(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Byt
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::invalid("The body could not be read")),
-        Err(_) => Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "BODY_TIMEOUT",
-            "The body did not arrive in time",
-        )),
+        Err(_) => Err(ApiError::new(Code::BodyTimeout, "The body did not arrive in time")),
     }
 }
 
@@ -154,7 +150,7 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = "Content-Encoding is not accepted: send the body as it is";
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_ENCODING", message))
+    Err(ApiError::new(Code::UnsupportedEncoding, message))
 }
 
 #[cfg(test)]

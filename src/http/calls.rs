@@ -2,25 +2,24 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use serde_json::{Value, json};
 
 use super::auth::Customer;
 use super::error::ApiError;
-use super::{App, success};
-use crate::call::{CallView, CommandError};
+use super::{App, answer, success};
+use crate::call::{AmdView, CallView, CommandError, GatherView, RecordingView};
 use crate::store::Millis;
 
 pub(super) async fn list(
     State(app): State<App>,
     Customer(auth): Customer,
 ) -> Result<Response, ApiError> {
-    let calls: Vec<Value> = app.calls.active(&auth).iter().map(|view| show(view)).collect();
-    Ok(success(json!({
-        "totalCalls": calls.len(),
-        "activeCalls": calls.len(),
-        "calls": calls,
-        "timestamp": Millis::wall_clock(),
-    })))
+    let calls: Vec<answer::Call> = app.calls.active(&auth).iter().map(|view| show(view)).collect();
+    Ok(success(answer::Calls {
+        total_calls: calls.len(),
+        active_calls: calls.len(),
+        calls,
+        timestamp: Millis::wall_clock(),
+    }))
 }
 
 pub(super) async fn one(
@@ -32,24 +31,24 @@ pub(super) async fn one(
     Ok(success(show(&view)))
 }
 
-fn show(view: &CallView) -> Value {
-    json!({
-        "callId": view.call_id,
-        "status": view.status.as_str(),
-        "direction": view.direction(),
-        "number": view.number,
-        "to": view.number,
-        "from": view.caller_id,
-        "callerId": view.caller_id,
-        "trunk": view.trunk,
-        "amd": view.amd.as_ref().map(|amd| amd.to_json()),
-        "gather": view.gather.as_ref().map(|gather| gather.to_json()),
-        "recording": view.recording.as_ref().map(|recording| recording.to_json()),
-        "voiceName": view.voice_name,
-        "hasBridge": view.has_bridge,
-        "hasSnoop": false,
-        "metadata": view.metadata,
-        "createdAt": view.created_at,
-        "answeredAt": view.answered_at,
-    })
+fn show(view: &CallView) -> answer::Call {
+    answer::Call {
+        call_id: view.call_id.clone(),
+        status: view.status,
+        direction: view.direction(),
+        number: view.number.clone(),
+        to: view.number.clone(),
+        from: view.caller_id.clone(),
+        caller_id: view.caller_id.clone(),
+        trunk: view.trunk.clone(),
+        amd: view.amd.as_ref().map(AmdView::shown),
+        gather: view.gather.as_ref().map(GatherView::shown),
+        recording: view.recording.as_ref().map(RecordingView::shown),
+        voice_name: view.voice_name.clone(),
+        has_bridge: view.has_bridge,
+        has_snoop: false,
+        metadata: view.metadata.clone(),
+        created_at: view.created_at,
+        answered_at: view.answered_at,
+    }
 }

@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
 
 use super::auth::{Body, Counted};
 use super::error::ApiError;
 use super::fields::{Fields, missing, wrong};
-use super::{App, success};
+use super::{App, answer, success};
 use crate::call::{Digits, GatherRequest, MAX_GATHER_DIGITS, PlayTo, Prompt};
 
 /// Length of a tone or pause, in milliseconds, and what it is where a request does not say.
-const DIGIT_MS: std::ops::RangeInclusive<u64> = 40..=1_000;
+pub(super) const DIGIT_MS: std::ops::RangeInclusive<u64> = 40..=1_000;
 const DEFAULT_DIGIT_MS: u64 = 100;
 
 /// The longest a gather may wait, in milliseconds: ten minutes.
-const MAX_GATHER_MS: u64 = 600_000;
+pub(super) const MAX_GATHER_MS: u64 = 600_000;
 
 pub(super) async fn hang_up(
     State(app): State<App>,
@@ -26,7 +25,7 @@ pub(super) async fn hang_up(
     let call_id = body.required_text("callId")?;
     app.calls.hang_up(&auth, call_id).await?;
     let message = format!("Call {call_id} terminated");
-    Ok(success(json!({ "message": message, "callId": call_id })))
+    Ok(success(answer::HungUp { message, call_id }))
 }
 
 pub(super) async fn voice(
@@ -37,12 +36,12 @@ pub(super) async fn voice(
     let text = body.required_text("text")?;
     let play_to = play_to(&body)?;
     let started = app.calls.play(&auth, call_id, Prompt::Text(text.to_owned()), play_to).await?;
-    Ok(success(json!({
-        "message": "TTS played successfully",
-        "text": text,
-        "playbackId": started.playback_id,
-        "method": play_to.as_str(),
-    })))
+    Ok(success(answer::Spoken {
+        message: "TTS played successfully",
+        text,
+        playback_id: started.playback_id,
+        method: play_to.as_str(),
+    }))
 }
 
 pub(super) async fn play(
@@ -53,12 +52,12 @@ pub(super) async fn play(
     let file = body.required_text("file")?;
     let play_to = play_to(&body)?;
     let started = app.calls.play(&auth, call_id, Prompt::File(file.to_owned()), play_to).await?;
-    Ok(success(json!({
-        "message": format!("Audio file played: {file}"),
-        "file": file,
-        "playbackId": started.playback_id,
-        "method": play_to.as_str(),
-    })))
+    Ok(success(answer::Played {
+        message: format!("Audio file played: {file}"),
+        file,
+        playback_id: started.playback_id,
+        method: play_to.as_str(),
+    }))
 }
 
 pub(super) async fn gather(
@@ -69,12 +68,12 @@ pub(super) async fn gather(
     let request = gather_request(&body)?;
     let (digits, timeout) = (request.num_digits, request.timeout.as_millis());
     app.calls.gather(&auth, call_id, request).await?;
-    Ok(success(json!({
-        "message": format!("Gathering {digits} digits with {timeout}ms timeout"),
-        "callId": call_id,
-        "expectedDigits": digits,
-        "timeoutMs": u64::try_from(timeout).unwrap_or(u64::MAX),
-    })))
+    Ok(success(answer::Gathering {
+        message: format!("Gathering {digits} digits with {timeout}ms timeout"),
+        call_id,
+        expected_digits: digits,
+        timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+    }))
 }
 
 pub(super) async fn stop(
@@ -83,11 +82,7 @@ pub(super) async fn stop(
 ) -> Result<Response, ApiError> {
     let call_id = body.required_text("callId")?;
     let stopped = app.calls.stop(&auth, call_id).await?;
-    Ok(success(json!({
-        "message": "Playback stopped",
-        "callId": call_id,
-        "stopped": stopped,
-    })))
+    Ok(success(answer::Stopped { message: "Playback stopped", call_id, stopped }))
 }
 
 pub(super) async fn dtmf(
@@ -105,11 +100,11 @@ pub(super) async fn dtmf(
     let (tone, gap) = (length("durationMs")?, length("gapMs")?);
     app.calls.send_digits(&auth, call_id, digits, tone, gap).await?;
     let count = text.chars().count();
-    Ok(success(json!({
-        "message": format!("Sending {count} digits"),
-        "callId": call_id,
-        "digits": text,
-    })))
+    Ok(success(answer::SendingDigits {
+        message: format!("Sending {count} digits"),
+        call_id,
+        digits: &text,
+    }))
 }
 
 fn play_to(body: &Fields) -> Result<PlayTo, ApiError> {

@@ -3,13 +3,12 @@
 use axum::extract::State;
 use axum::response::Response;
 use jiff::civil::Date;
-use serde_json::{Value, json};
 
 use super::auth::Body;
 use super::calendar::{Calendar, earlier, number_of};
 use super::error::ApiError;
 use super::fields::{Fields, wrong};
-use super::{App, success};
+use super::{App, answer, success};
 use crate::store::{Authenticated, CallStatus, LogPage, Millis, Store, StoreError, Tally};
 
 /// The latest calls that a dashboard shows.
@@ -17,7 +16,7 @@ const RECENT: i64 = 10;
 const DEFAULT_DAYS: u64 = 7;
 const DEFAULT_PAGE_SIZE: u64 = 20;
 /// Far beyond every log.
-const LAST_PAGE: u64 = 1_000_000_000;
+pub(super) const LAST_PAGE: u64 = 1_000_000_000;
 
 pub(super) async fn dashboard(
     State(app): State<App>,
@@ -34,18 +33,18 @@ pub(super) async fn dashboard(
         LogPage { status: None, as_of: Millis(i64::MAX), offset: 0, limit: RECENT, total: None };
     let recent = app.store.call_log(&auth, page).await?;
     let ended = standing.total_calls - standing.active_calls;
-    Ok(success(json!({
-        "stats": {
-            "total_credits": standing.credits,
-            "total_calls": standing.total_calls,
-            "successful_calls": standing.successful_calls,
-            "success_rate": percent(standing.successful_calls, ended),
-            "calls_today": of_today.total(),
-            "successful_calls_today": of_today.completed,
-            "calls_this_week": sum(&days).total(),
+    Ok(success(answer::Dashboard {
+        stats: answer::DashboardStats {
+            total_credits: standing.credits,
+            total_calls: standing.total_calls,
+            successful_calls: standing.successful_calls,
+            success_rate: percent(standing.successful_calls, ended),
+            calls_today: of_today.total(),
+            successful_calls_today: of_today.completed,
+            calls_this_week: sum(&days).total(),
         },
-        "recent_calls": recent,
-    })))
+        recent_calls: recent,
+    }))
 }
 
 pub(super) async fn call_logs(
@@ -60,16 +59,16 @@ pub(super) async fn call_logs(
     let offset = (page - 1) * size;
     let asked = LogPage { status, as_of, offset, limit: size, total: Some(total) };
     let logs = if offset < total { app.store.call_log(&auth, asked).await? } else { vec![] };
-    Ok(success(json!({
-        "logs": logs,
-        "total_count": total,
-        "pagination": {
-            "page": page,
-            "page_size": size,
-            "total_pages": (total + size - 1) / size,
-            "asOf": as_of,
+    Ok(success(answer::CallLogs {
+        logs,
+        total_count: total,
+        pagination: answer::Pagination {
+            page,
+            page_size: size,
+            total_pages: (total + size - 1) / size,
+            as_of,
         },
-    })))
+    }))
 }
 
 pub(super) async fn analytics(
@@ -81,21 +80,21 @@ pub(super) async fn analytics(
     let today = calendar.day_of(Millis::wall_clock());
     let by_day = daily(&app.store, &auth, &calendar, earlier(today, days - 1), today).await?;
     let all = sum(&by_day);
-    Ok(success(json!({
-        "period": format!("Last {days} days"),
-        "overview": {
-            "totalCalls": all.total(),
-            "completedCalls": all.completed,
-            "failedCalls": all.unsuccessful(),
-            "noAnswerCalls": all.no_answer,
-            "humanCalls": all.humans,
-            "machineCalls": all.machines,
-            "avgDuration": ratio(all.seconds, all.completed, 10.0),
-            "successRate": percent(all.completed, all.ended()),
+    Ok(success(answer::Analytics {
+        period: format!("Last {days} days"),
+        overview: answer::Overview {
+            total_calls: all.total(),
+            completed_calls: all.completed,
+            failed_calls: all.unsuccessful(),
+            no_answer_calls: all.no_answer,
+            human_calls: all.humans,
+            machine_calls: all.machines,
+            avg_duration: ratio(all.seconds, all.completed, 10.0),
+            success_rate: percent(all.completed, all.ended()),
         },
-        "dailyVolume": by_day.iter().map(volume).collect::<Vec<_>>(),
-        "statusBreakdown": breakdown(&all),
-    })))
+        daily_volume: by_day.iter().map(volume).collect(),
+        status_breakdown: breakdown(&all),
+    }))
 }
 
 /// Each day from `first` to `last`, empty ones too.
@@ -128,25 +127,25 @@ fn sum(days: &[(Date, Tally)]) -> Tally {
     })
 }
 
-fn volume((day, calls): &(Date, Tally)) -> Value {
-    json!({
-        "date": day.to_string(),
-        "total_calls": calls.total(),
-        "completed": calls.completed,
-        "failed": calls.unsuccessful(),
-    })
+fn volume((day, calls): &(Date, Tally)) -> answer::DayVolume {
+    answer::DayVolume {
+        date: day.to_string(),
+        total_calls: calls.total(),
+        completed: calls.completed,
+        failed: calls.unsuccessful(),
+    }
 }
 
 /// A row for each status that occurs, the most frequent first.
-fn breakdown(calls: &Tally) -> Vec<Value> {
-    let mut rows: Vec<_> = CallStatus::ALL
-        .into_iter()
-        .map(|status| (status.as_str(), calls.of(status)))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let row = |(status, count): (&str, i64)| json!({ "status": status, "count": count, "percentage": percent(count, calls.total()) });
-    rows.into_iter().map(row).collect()
+fn breakdown(calls: &Tally) -> Vec<answer::StatusShare> {
+    let share = |status| {
+        let count = calls.of(status);
+        answer::StatusShare { status, count, percentage: percent(count, calls.total()) }
+    };
+    let shares = CallStatus::ALL.into_iter().map(share);
+    let mut rows: Vec<_> = shares.filter(|share| share.count > 0).collect();
+    rows.sort_by_key(|share| std::cmp::Reverse(share.count));
+    rows
 }
 
 /// With two decimals; of nothing it is 0.
@@ -188,7 +187,7 @@ mod tests {
         assert_eq!(ratio(4152, 97, 10.0), 42.8);
         let calls = Tally { completed: 1, busy: 1, no_answer: 1, ..Tally::default() };
         let rows = breakdown(&calls);
-        let sum: f64 = rows.iter().map(|row| row["percentage"].as_f64().unwrap()).sum();
+        let sum: f64 = rows.iter().map(|row| row.percentage).sum();
         assert!((sum - 100.0).abs() <= 0.03 + 1e-9, "{sum}");
         assert_eq!(rows.len(), 3);
     }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
+use super::code::Code;
 use super::error::ApiError;
 
 /// An open recording and what its response says of it.
@@ -58,8 +59,7 @@ pub(super) async fn respond(
         None | Some(Range::Ignored) => (StatusCode::OK, 0, length),
         Some(Range::Part { first, last }) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Some(Range::Unsatisfiable) => {
-            let status = StatusCode::RANGE_NOT_SATISFIABLE;
-            let error = ApiError::new(status, "RANGE_NOT_SATISFIABLE", "Range is not satisfiable");
+            let error = ApiError::new(Code::RangeNotSatisfiable, "Range is not satisfiable");
             let mut response = error.into_response();
             set(&mut response, header::CONTENT_RANGE, &format!("bytes */{length}"));
             return Ok(response);

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use super::App;
+use super::code::Code;
 use super::error::ApiError;
+use super::{App, answer};
 use crate::store::{Authenticated, Idempotency, KeyId, Millis, Remembered};
 
 /// The longest key.
@@ -148,8 +148,7 @@ async fn known(
     let known = app.store.remembered(auth, &idempotency.token, Millis::wall_clock()).await?;
     if known.as_ref().is_some_and(|known| known.body_hash != idempotency.body_hash) {
         return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "IDEMPOTENCY_CONFLICT",
+            Code::IdempotencyConflict,
             "This Idempotency-Key was sent with another request",
         ));
     }
@@ -158,13 +157,14 @@ async fn known(
 
 fn first_answer(known: &Remembered) -> Option<Response> {
     let status = StatusCode::from_u16(u16::try_from(known.status?).ok()?).ok()?;
-    let body = known.response.clone()?;
-    let kind = [(header::CONTENT_TYPE, "application/json"), (REPLAYED, "true")];
-    Some((status, kind, body).into_response())
+    let body = serde_json::from_str(known.response.as_deref()?).ok()?;
+    let mut response = super::place::respond(status, body);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Some(response)
 }
 
 /// Tells a client that an answer is an earlier one.
-const REPLAYED: header::HeaderName = header::HeaderName::from_static("idempotency-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The first answer was lost in a crash, or its client went away: the same call, as it is now.
 async fn present_state(
@@ -174,14 +174,14 @@ async fn present_state(
 ) -> Result<Response, ApiError> {
     let row = app.store.call(auth, &known.call_id).await?.ok_or_else(ApiError::internal)?;
     let account = app.store.account(auth).await?;
-    Ok(super::success(json!({
-        "callId": row.call_id,
-        "status": row.status.as_str(),
-        "credits": account.map(|key| key.credits),
-        "trunk": row.trunk,
-        "endReason": row.end_reason,
-        "hangupCause": row.hangup_cause,
-        "sipStatus": row.sip_status,
-        "timestamp": Millis::wall_clock(),
-    })))
+    Ok(super::success(answer::PlacedBefore {
+        call_id: row.call_id,
+        status: row.status,
+        credits: account.map(|key| key.credits),
+        trunk: row.trunk,
+        end_reason: row.end_reason,
+        hangup_cause: row.hangup_cause,
+        sip_status: row.sip_status,
+        timestamp: Millis::wall_clock(),
+    }))
 }

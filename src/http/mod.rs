@@ -5,9 +5,12 @@
 
 mod access;
 mod account;
+mod answer;
 mod auth;
+mod body;
 mod calendar;
 mod calls;
+mod code;
 mod control;
 mod crowd;
 mod dashboard;
@@ -17,8 +20,12 @@ mod fields;
 mod health;
 mod idempotency;
 mod limits;
+pub mod openapi;
+mod page;
 mod place;
 mod recordings;
+mod routes;
+mod schema;
 pub mod serve;
 pub mod tls;
 
@@ -31,12 +38,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::call::{AmdParams, Calls, WebhookPolicy};
 use crate::store::{RateDecision, Store};
 use access::Line;
+use code::Code;
 use error::ApiError;
 pub use idempotency::Answering;
 
@@ -72,27 +82,10 @@ const NOT_BUILT: &[&str] = &["/answer"];
 
 /// Every route of the API, with its error envelope.
 pub fn router(app: App) -> Router {
-    let mut router = Router::new()
-        .route("/health", get(health::health))
-        .route("/makecall", post(place::make_call))
-        .route("/batchcall", post(place::make_call))
-        .route("/hangup", post(control::hang_up))
-        .route("/voice", post(control::voice))
-        .route("/play", post(control::play))
-        .route("/gather", post(control::gather))
-        .route("/stop", post(control::stop))
-        .route("/dtmf", post(control::dtmf))
-        .route("/calls", get(calls::list))
-        .route("/calls/{call_id}", get(calls::one))
-        .route("/recordings", get(recordings::list))
-        .route("/recordings/{call_id}", get(recordings::one))
-        .route("/recordings/{call_id}/download", get(recordings::download))
-        .route("/recordings/{call_id}/stop", post(recordings::stop))
-        .route("/recordings/file/{filename}/download", get(recordings::download_file))
-        .route("/api/me", get(account::me))
-        .route("/api/dashboard", post(dashboard::dashboard))
-        .route("/api/call-logs", post(dashboard::call_logs))
-        .route("/api/analytics", post(dashboard::analytics));
+    let mut router = Router::new();
+    for route in routes::all() {
+        router = router.route(route.path, route.handler);
+    }
     for path in NOT_BUILT {
         router = router.route(path, any(not_built));
     }
@@ -104,17 +97,17 @@ pub fn router(app: App) -> Router {
 }
 
 async fn unknown_path() -> ApiError {
-    ApiError::not_found("NOT_FOUND", "Not found")
+    ApiError::not_found(Code::NotFound, "Not found")
 }
 
 async fn wrong_method(method: Method) -> ApiError {
     let message = format!("Method {method} is not allowed here");
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    ApiError::new(Code::MethodNotAllowed, message)
 }
 
 async fn not_built(request: Request) -> ApiError {
     let message = format!("{} is not built yet", request.uri().path());
-    ApiError::new(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", message)
+    ApiError::new(Code::NotImplemented, message)
 }
 
 /// Gives each request an id, renders refusals with it, and says in headers and log what it was.
@@ -127,10 +120,13 @@ async fn envelope(
     let line = Line::begin(&mut request, &proxies);
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        let allow = response.headers_mut().remove(axum::http::header::ALLOW);
+        let kept = [axum::http::header::ALLOW, idempotency::REPLAYED].map(|name| {
+            let value = response.headers_mut().remove(&name);
+            (name, value)
+        });
         response = error.render(&id);
-        if let Some(allow) = allow {
-            response.headers_mut().insert(axum::http::header::ALLOW, allow);
+        for (name, value) in kept {
+            value.and_then(|value| response.headers_mut().insert(name, value));
         }
     } else if is_bare_rejection(&response) {
         // The framework's own refusals (an undecodable path) come without our envelope.
@@ -166,10 +162,15 @@ fn tell_rate(response: &mut Response, decision: &RateDecision) {
 }
 
 /// A success: the members given, behind `"success": true`.
-fn success(body: serde_json::Value) -> Response {
-    let mut members = serde_json::Map::from_iter([("success".to_owned(), true.into())]);
-    if let serde_json::Value::Object(rest) = body {
+fn success(body: impl Serialize) -> Response {
+    axum::Json(behind_success(body)).into_response()
+}
+
+fn behind_success(body: impl Serialize) -> Value {
+    let mut members = Map::from_iter([("success".to_owned(), true.into())]);
+    // An answer is an object; only a map with keys that are no text cannot be written.
+    if let Ok(Value::Object(rest)) = serde_json::to_value(body) {
         members.extend(rest);
     }
-    axum::Json(members).into_response()
+    Value::Object(members)
 }

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
 use super::auth::Counted;
+use super::code::Code;
 use super::error::ApiError;
 use super::fields::{Fields, missing, wrong};
-use super::{App, idempotency};
+use super::{App, answer, behind_success, idempotency};
 use crate::call::{
     self, AmdMode, AmdParamError, AmdParams, AmdRequest, PlaceOutcome, PlaceRefusal, PlaceRequest,
     Placed, RecordingChannels,
@@ -20,6 +21,9 @@ use crate::store::{Authenticated, Millis};
 
 /// The most JSON a customer may attach to a call, in bytes.
 const MAX_METADATA: usize = 2_048;
+
+/// The longest `ringTimeout`, in seconds.
+pub(super) const MAX_RING_SECS: u64 = 300;
 
 /// The longest voice name: Google's longest is half of this.
 const MAX_VOICE_NAME: usize = 64;
@@ -56,7 +60,12 @@ pub(super) async fn make_call(
     let (status, answer) = match &placed.outcome {
         PlaceOutcome::Placed(it) => (StatusCode::OK, shown.answer(it)),
         PlaceOutcome::Failed { call_id, attempted_trunks, total_trunks } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, failure(call_id, attempted_trunks, *total_trunks))
+            let failed = answer::OriginationFailed {
+                call_id: call_id.clone(),
+                attempted_trunks: attempted_trunks.clone(),
+                total_trunks: *total_trunks,
+            };
+            (Code::OriginationFailed.status(), json!(failed))
         }
     };
     if idempotency.is_some() {
@@ -67,19 +76,19 @@ pub(super) async fn make_call(
         }
     }
     drop(turn);
-    Ok((status, axum::Json(answer)).into_response())
+    Ok(respond(status, answer))
 }
 
-/// The contract's answer when every trunk was tried.
-fn failure(call_id: &str, attempted_trunks: &[String], total_trunks: usize) -> Value {
-    json!({
-        "success": false,
-        "error": "All trunk originate attempts failed",
-        "code": "ORIGINATION_FAILED",
-        "callId": call_id,
-        "attemptedTrunks": attempted_trunks,
-        "totalTrunks": total_trunks,
-    })
+/// The answer, or the contract's envelope when every trunk was tried.
+pub(super) fn respond(status: StatusCode, answer: Value) -> Response {
+    if status.is_success() {
+        return (status, axum::Json(answer)).into_response();
+    }
+    let mut error = ApiError::new(Code::OriginationFailed, "All trunk originate attempts failed");
+    if let Value::Object(members) = answer {
+        error.details = members;
+    }
+    error.into_response()
 }
 
 /// What the answer repeats of the request.
@@ -92,31 +101,25 @@ struct Shown {
 
 impl Shown {
     fn answer(self, placed: &Placed) -> Value {
-        let mut answer = json!({
-            "success": true,
-            "callId": placed.call_id,
-            "status": placed.status.as_str(),
-            "amdEnabled": self.amd_enabled,
-            "voiceName": self.voice_name,
-            "credits": placed.credits,
-            "ringTimeoutSeconds": self.ring_timeout.as_secs(),
-            "trunk": placed.trunk,
-            "trunkAttempts": placed.trunk_attempts,
-            "totalTrunks": placed.total_trunks,
-            "callerId": placed.caller_id,
-            "timestamp": Millis::wall_clock(),
-        });
-        if let Some(members) = answer.as_object_mut() {
-            if let Some(metadata) = self.metadata {
-                members.insert("metadata".into(), metadata.into());
-            }
-            if let Some(end) = placed.end {
-                members.insert("endReason".into(), end.reason.as_str().into());
-                members.insert("hangupCause".into(), end.cause.to_string().into());
-                members.insert("sipStatus".into(), end.sip_status.into());
-            }
-        }
-        answer
+        behind_success(answer::Placed {
+            call_id: placed.call_id.clone(),
+            status: placed.status,
+            amd_enabled: self.amd_enabled,
+            voice_name: self.voice_name,
+            credits: placed.credits,
+            ring_timeout_seconds: self.ring_timeout.as_secs(),
+            trunk: placed.trunk.clone(),
+            trunk_attempts: placed.trunk_attempts,
+            total_trunks: placed.total_trunks,
+            caller_id: placed.caller_id.clone(),
+            timestamp: Millis::wall_clock(),
+            metadata: self.metadata,
+            end: placed.end.as_ref().map(|end| answer::PlacedEnd {
+                end_reason: end.reason.as_str(),
+                hangup_cause: end.cause.to_string(),
+                sip_status: end.sip_status,
+            }),
+        })
     }
 }
 
@@ -129,7 +132,7 @@ fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, 
         return Err(ApiError::invalid("recordEarlyMedia is not built yet"));
     }
     let number = number(body, "number")?.ok_or_else(|| missing("number"))?;
-    let channels = [("mono", RecordingChannels::Mono), ("dual", RecordingChannels::Dual)];
+    let channels = RecordingChannels::ALL.map(|it| (it.as_str(), it));
     Ok(PlaceRequest {
         number,
         webhook_url: webhook_url(app, body)?,
@@ -137,7 +140,7 @@ fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, 
         amd: amd(app, body)?,
         voice_name: voice_name(body)?,
         ring_timeout: body
-            .integer("ringTimeout", 1..=300)?
+            .integer("ringTimeout", 1..=MAX_RING_SECS)?
             .map_or(app.ring_timeout, Duration::from_secs),
         record: body.boolean("record")?.or(Some(auth.record_default && app.record)),
         recording_channels: body.choice("recordingChannels", &channels)?.unwrap_or_default(),
@@ -187,7 +190,7 @@ fn metadata(body: &Fields) -> Result<Option<Map<String, Value>>, ApiError> {
 /// `useAmd`, `amdMode` and the parameters in `amd`. Each given parameter changes something or is
 /// refused, also while the detector is off.
 fn amd(app: &App, body: &Fields) -> Result<Option<AmdRequest>, ApiError> {
-    let modes = [("sync", AmdMode::Sync), ("async", AmdMode::Async)];
+    let modes = AmdMode::ALL.map(|it| (it.as_str(), it));
     let mode = body.choice("amdMode", &modes)?.unwrap_or(AmdMode::Sync);
     let params = match body.object("amd")? {
         Some(members) => amd_params(app.amd, &Fields::from(members))?,

@@ -3,12 +3,12 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::{Value, json};
 
 use super::auth::Customer;
+use super::code::Code;
 use super::download::{self, File};
 use super::error::ApiError;
-use super::{App, success};
+use super::{App, answer, success};
 use crate::store::Recording;
 
 /// The most finished recordings that one listing shows, the newest first.
@@ -21,31 +21,21 @@ pub(super) async fn list(
     let recordings = app.store.recordings(&auth, LISTED).await?;
     let (finished, active): (Vec<_>, Vec<_>) =
         recordings.iter().partition(|recording| recording.finished_at.is_some());
-    let active: Vec<Value> = active
-        .into_iter()
-        .map(|recording| {
-            json!({
-                "callId": recording.call_id,
-                "filename": recording.filename,
-                "recordingId": recording.recording_id,
-                "active": true,
-            })
-        })
-        .collect();
-    let files: Vec<Value> = finished
-        .into_iter()
-        .map(|recording| {
-            json!({
-                "filename": recording.filename,
-                "size": recording.bytes,
-                "createdAt": recording.started_at,
-                "callId": recording.call_id,
-                "duration": recording.duration_ms as f64 / 1000.0,
-                "partial": recording.partial,
-            })
-        })
-        .collect();
-    Ok(success(json!({ "active": active, "files": files })))
+    let active = active.into_iter().map(|recording| answer::ActiveRecording {
+        call_id: recording.call_id.clone(),
+        filename: recording.filename.clone(),
+        recording_id: recording.recording_id.clone(),
+        active: true,
+    });
+    let files = finished.into_iter().map(|recording| answer::RecordingFile {
+        filename: recording.filename.clone(),
+        size: recording.bytes,
+        created_at: recording.started_at,
+        call_id: recording.call_id.clone(),
+        duration: recording.duration_ms as f64 / 1000.0,
+        partial: recording.partial.clone(),
+    });
+    Ok(success(answer::Recordings { active: active.collect(), files: files.collect() }))
 }
 
 pub(super) async fn one(
@@ -54,12 +44,12 @@ pub(super) async fn one(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let recording = app.store.recording_of_call(&auth, &call_id).await?.ok_or_else(not_found)?;
-    Ok(success(json!({
-        "callId": recording.call_id,
-        "recordingId": recording.recording_id,
-        "filename": recording.filename,
-        "active": recording.finished_at.is_none(),
-    })))
+    Ok(success(answer::RecordingOfCall {
+        active: recording.finished_at.is_none(),
+        call_id: recording.call_id,
+        recording_id: recording.recording_id,
+        filename: recording.filename,
+    }))
 }
 
 pub(super) async fn download(
@@ -92,11 +82,11 @@ pub(super) async fn stop(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let recording = app.calls.stop_recording(&auth, &call_id).await?;
-    Ok(success(json!({
-        "message": "Recording stopped successfully",
-        "filename": recording.filename,
-        "recordingId": recording.recording_id,
-    })))
+    Ok(success(answer::RecordingStopped {
+        message: "Recording stopped successfully",
+        filename: recording.filename,
+        recording_id: recording.recording_id,
+    }))
 }
 
 async fn send(app: &App, recording: &Recording, headers: &HeaderMap) -> Result<Response, ApiError> {
@@ -112,5 +102,5 @@ async fn send(app: &App, recording: &Recording, headers: &HeaderMap) -> Result<R
 }
 
 fn not_found() -> ApiError {
-    ApiError::not_found("RECORDING_NOT_FOUND", "Recording not found")
+    ApiError::not_found(Code::RecordingNotFound, "Recording not found")
 }

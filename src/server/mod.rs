@@ -361,6 +361,12 @@ pub fn amd_params(amd: &config::Amd) -> amd::Params {
     }
 }
 
+/// The OpenAPI document of the API.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    http::openapi::document()
+}
+
 /// The speech service of a configuration, its cache in `folder`.
 ///
 /// # Errors

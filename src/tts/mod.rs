@@ -31,6 +31,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// How espeak-ng says that it lacks a language.
 const ESPEAK_NO_VOICE: &str = "voice does not exist";
 
+/// What [`Speech::engines`] may say.
+pub const ENGINES: [&str; 4] = ["google-cloud-fallback-gtts", "google-cloud", "gtts", "local"];
+
 /// The voice of a call that names none; the contract's default.
 pub const DEFAULT_VOICE: &str = "en-US-Neural2-A";
 
@@ -123,10 +126,10 @@ impl Speech {
     pub fn engines(&self) -> &'static str {
         let has = |name| self.inner.services.iter().any(|service| service.name() == name);
         match (has(service::GOOGLE), has(service::GTTS)) {
-            (true, true) => "google-cloud-fallback-gtts",
-            (true, false) => "google-cloud",
-            (false, true) => "gtts",
-            (false, false) => "local",
+            (true, true) => ENGINES[0],
+            (true, false) => ENGINES[1],
+            (false, true) => ENGINES[2],
+            (false, false) => ENGINES[3],
         }
     }
 

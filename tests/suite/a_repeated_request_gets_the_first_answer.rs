@@ -25,7 +25,11 @@ async fn of_many_at_once() {
                     api.request(Method::POST, "/makecall").header("idempotency-key", &token);
                 tokio::spawn(send(request.json(&json!({ "number": number, "record": false }))))
             };
-            let answers = join_all((0..20).map(|_| ask("14155550100"))).await;
+            let mut answers = join_all((0..20).map(|_| ask("14155550100"))).await;
+            // A refusal has the id of its own request.
+            for answer in answers.iter_mut().flatten() {
+                answer.body.as_object_mut().unwrap().remove("requestId");
+            }
             let first = answers[0].as_ref().unwrap();
             assert!([200, 500].contains(&first.status.as_u16()), "{first:?}");
             for answer in &answers {
@@ -40,7 +44,9 @@ async fn of_many_at_once() {
             assert_eq!(carrier.legs().len(), round + 1, "one INVITE");
             let other = ask("14155550199").await.unwrap();
             other.refused(409, "IDEMPOTENCY_CONFLICT", "another request");
-            assert_eq!(ask("14155550100").await.unwrap().body, first.body);
+            let mut again = ask("14155550100").await.unwrap().body;
+            again.as_object_mut().unwrap().remove("requestId");
+            assert_eq!(again, first.body);
         }
         assert_eq!(carrier.legs().len(), ROUNDS);
         api.stop();

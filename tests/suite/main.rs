@@ -48,6 +48,7 @@ mod the_command_line_does_what_it_says;
 mod the_database_is_away_and_nothing_of_a_live_call_is_lost;
 mod the_far_end_holds_resumes_and_sends_digits_by_info;
 mod the_journal_keeps_what_the_database_does_not_take;
+mod the_openapi_document_is_what_is_answered;
 mod webhook_receiver;
 mod webhooks_arrive_in_order_whatever_fails;
 mod webhooks_never_reach_our_own_network;

@@ -93,7 +93,7 @@ pub struct DayTally {
 }
 
 /// A line of the call log.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema, sqlx::FromRow)]
 pub struct LogLine {
     /// `<unix seconds>.<n>`.
     pub call_id: String,

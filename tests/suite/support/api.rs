@@ -12,6 +12,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::document;
 use super::server::Server;
 
 /// A client with a key.
@@ -104,9 +105,13 @@ impl Api {
 
 /// The answer to a request; its body must be JSON or nothing.
 pub(crate) async fn send(request: RequestBuilder) -> Reply {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+    let response = client.execute(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.unwrap();
+    document::check(&method, &path, status.as_u16(), &text);
     let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
     Reply { status, headers, body }
 }

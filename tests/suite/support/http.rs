@@ -65,6 +65,9 @@ pub(crate) async fn request(
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let (status, headers) = head.split_once("\r\n").unwrap_or((head, ""));
     let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
+    if let (Some(status), Some((method, path))) = (status, line.split_once(' ')) {
+        super::document::check(method, path, status, body);
+    }
     Ok(Answer {
         status: status.ok_or(io::ErrorKind::InvalidData)?,
         headers: headers.to_owned(),

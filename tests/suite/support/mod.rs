@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod carrier;
+pub(crate) mod document;
 pub(crate) mod exchange;
 pub(crate) mod hooks;
 pub(crate) mod http;

@@ -1,0 +1,75 @@
+//! The OpenAPI document, where it is, and what it promises. That answers keep to it is checked with
+//! every answer of every other test.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::api::{Api, send};
+use crate::support::carrier::Carrier;
+use crate::support::program::Site;
+use crate::support::server::Server;
+
+/// Calls `each` with every schema that an answer may have.
+fn each_object(value: &Value, each: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            if members.contains_key("properties") {
+                each(members);
+            }
+            members.values().for_each(|value| each_object(value, each));
+        }
+        Value::Array(items) => items.iter().for_each(|value| each_object(value, each)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_answer_is_open_and_none_is_left_to_a_default() {
+    let document = kaphila::http::openapi::document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut operations = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations += 1;
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(!responses.contains_key("default"), "{method} {path}");
+            each_object(&operation["responses"], &mut |schema| {
+                assert_eq!(schema["additionalProperties"], false, "{method} {path}: {schema:?}");
+            });
+            let open = operation["security"] == json!([]);
+            assert_eq!(
+                open,
+                ["/health", "/openapi.json", "/docs"].contains(&path.as_str()),
+                "{path}"
+            );
+            assert_eq!(responses.contains_key("401"), !open, "{method} {path}");
+        }
+    }
+    assert_eq!(operations, 22);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_served_printed_and_readable_without_a_key() {
+    let carrier = Carrier::on("127.0.0.1").await;
+    let server = Server::start(&[&carrier], 5).await;
+    let api = Api::of(&server).await;
+    let served = send(api.bare(Method::GET, "/openapi.json")).await;
+    assert_eq!((served.status.as_u16(), &served.body), (200, &kaphila::http::openapi::document()));
+    let printed = Site::new().await.done(&["openapi"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), served.body);
+
+    let page = api.bare(Method::GET, "/docs").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let text = page.text().await.unwrap();
+    for path in served.body["paths"].as_object().unwrap().keys() {
+        assert!(text.contains(&format!("</span> {path}</code>")), "{path}");
+    }
+    // It needs neither network nor script.
+    for word in ["<script", "http://", "https://", "url("] {
+        assert!(!text.contains(word), "{word}");
+    }
+    api.stop();
+    server.ends_clean().await;
+}
