@@ -1,4 +1,4 @@
-//! `docs/threats.md` names the test of each promise: it exists.
+//! `docs/threats.md` and `docs/contract.md` name the test of each promise: it exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,19 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 fn and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["tests", "sip/tests", "media/tests"] {
+    for folder in ["tests", "sip/tests", "media/tests", "src"] {
         sources(&root.join(folder), &mut files);
     }
     let names: Vec<&str> =
         files.iter().map(|it| it.file_stem().unwrap().to_str().unwrap()).collect();
     let text: String = files.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
-    let told = fs::read_to_string(root.join("docs/threats.md")).unwrap();
+    for document in ["docs/threats.md", "docs/contract.md"] {
+        let told = fs::read_to_string(root.join(document)).unwrap();
+        check(&told, &names, &text);
+    }
+}
+
+fn check(told: &str, names: &[&str], text: &str) {
     let rows = told.lines().filter(|line| line.starts_with("| ") && !line.contains("| Test |"));
     let mut count = 0;
     for row in rows {
