@@ -28,6 +28,8 @@ pub(super) enum KeyCommand {
         /// The key's id, `key_…`.
         id: String,
     },
+    /// Take over the customers of another service.
+    Import(super::import::ImportKeysArgs),
     /// Add credits, or take them away.
     #[command(
         after_help = "Examples:\n  kaphila key credit key_98aa10cd11 +50\n  kaphila key credit key_98aa10cd11 -20"
@@ -159,6 +161,7 @@ pub(super) async fn run(common: &Common, command: KeyCommand) -> Result<(), CliE
 async fn carry_out(common: &Common, store: &Store, command: KeyCommand) -> Result<(), CliError> {
     let now = Millis::wall_clock();
     match command {
+        KeyCommand::Import(args) => super::import::keys(common, store, &args, now).await?,
         KeyCommand::Create(args) => {
             let CreateArgs { name, credits, rate_limit, trunks } = args;
             let key = NewKey { name, credits, rate_limit, trunks };

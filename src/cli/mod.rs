@@ -7,6 +7,7 @@ mod amd;
 mod audit;
 mod check;
 mod dtmf;
+mod import;
 mod key;
 mod output;
 mod recordings;
@@ -93,6 +94,9 @@ enum Command {
     /// Make, list and change API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Take over the calls of another service.
+    #[command(subcommand)]
+    Calls(import::CallsCommand),
     /// Add, list, test and change trunks.
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
@@ -209,6 +213,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Init(args) => setup::init(&common, &args).await,
         Command::Check => check::check(&common).await,
         Command::Config => setup::show(&common),
+        Command::Calls(command) => import::calls(&common, &command).await,
         Command::Key(command) => key::run(&common, command).await,
         Command::Trunk(command) => trunk::run(&common, command).await,
         Command::Audit(args) => audit::run(&common, &args).await,

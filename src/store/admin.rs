@@ -22,7 +22,7 @@ impl Store {
     }
 
     /// An operation with its entry in the audit trail.
-    fn audited<O>(&self, act: &'static str, subject: Subject, op: O) -> Audited<O> {
+    pub(super) fn audited<O>(&self, act: &'static str, subject: Subject, op: O) -> Audited<O> {
         let actor = self.inner.actor.get().map_or("kaphila", String::as_str).to_owned();
         // The time is that of the clock: nobody may date an act otherwise.
         let at = Millis::wall_clock();

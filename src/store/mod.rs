@@ -10,6 +10,7 @@ mod cache;
 mod error;
 mod handover;
 mod history;
+mod import;
 mod journal;
 mod limits;
 mod ops;

@@ -2,8 +2,9 @@
 //! that the writer may try it once more when a shared transaction failed.
 
 use super::types::{
-    Answered, CallRef, Ended, FinishedRecording, KeyChanges, Mark, NewCall, NewEvent, NewKey,
-    NewRecording, OpenCall, Placed, RateDecision, Remembered, Replayed, TrunkSettings,
+    Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedKey, KeyChanges,
+    Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, Placed, RateDecision, Remembered,
+    Replayed, TrunkSettings,
 };
 use super::{KeyId, Leg, Millis};
 
@@ -133,13 +134,18 @@ pub(super) enum Subject {
     Recording(String),
     /// A call's webhooks.
     Deliveries(String),
+    /// The calls that were taken over.
+    Calls(String),
 }
 
 impl Subject {
     /// The name.
     pub(super) fn name(&self) -> &str {
-        let (Self::Key(name) | Self::Trunk(name) | Self::Recording(name) | Self::Deliveries(name)) =
-            self;
+        let (Self::Key(name)
+        | Self::Trunk(name)
+        | Self::Recording(name)
+        | Self::Deliveries(name)
+        | Self::Calls(name)) = self;
         name
     }
 }
@@ -148,6 +154,18 @@ operation!(
     /// A new key.
     CreateKey { key: NewKey, key_id: String, hash: String, webhook_secret: String, now: Millis }
         -> Result<KeyId, String>
+);
+operation!(
+    /// A key of another service, made or changed.
+    ImportKey { key: ImportedKey, key_id: String, webhook_secret: String, now: Millis } -> ()
+);
+operation!(
+    /// Keys of another service, all or none; `Err`: what is wrong with them.
+    ImportKeys { keys: Vec<Audited<ImportKey>>, update: bool } -> Result<(), Vec<BadLine>>, IS_LONG
+);
+operation!(
+    /// Ended calls of another service; how many were new.
+    ImportCalls { calls: Vec<ImportedCall> } -> u64, IS_LONG
 );
 operation!(
     /// A new hash; the old ones die at once or after their grace. `false`: no such key.

@@ -28,6 +28,7 @@ mod another_key_sees_nothing_on_any_route;
 mod bad_requests_are_refused_by_name;
 mod calls_that_died_with_the_process_are_ended_at_the_next_start;
 mod clients_of_the_contract_work;
+mod customers_of_another_service_are_taken_over;
 mod dashboards_count_every_call_once;
 mod dead_letters_are_listed_and_sent_again;
 mod dependencies_point_one_way;

@@ -47,7 +47,7 @@ async fn lock(tx: &mut Tx<'_>, subject: &Subject) -> Result<(), sqlx::Error> {
         Subject::Key(id) => ("UPDATE api_keys SET name = name WHERE key_id = $1", id),
         Subject::Trunk(name) => ("UPDATE trunks SET name = name WHERE name = $1", name),
         // Made once, removed once.
-        Subject::Recording(_) => return Ok(()),
+        Subject::Recording(_) | Subject::Calls(_) => return Ok(()),
         Subject::Deliveries(id) => ("UPDATE calls SET node = node WHERE call_id = $1", id),
     };
     sqlx::query(update).bind(name).execute(&mut *tx.conn).await.map(|_| ())
@@ -59,6 +59,7 @@ async fn snapshot(tx: &mut Tx<'_>, subject: &Subject) -> Result<Option<Snapshot>
         Subject::Trunk(name) => trunk(tx, name).await,
         Subject::Recording(id) => recording(tx, id).await,
         Subject::Deliveries(call_id) => deliveries(tx, call_id).await,
+        Subject::Calls(_) => imported(tx).await.map(Some),
     }
 }
 
@@ -163,6 +164,14 @@ async fn deliveries(tx: &mut Tx<'_>, call_id: &str) -> Result<Option<Snapshot>, 
         key_id: Some(key_id),
         members: members(json!({ "waiting": waiting })),
     }))
+}
+
+/// Calls that were taken over have ids below 0.
+async fn imported(tx: &mut Tx<'_>) -> Result<Snapshot, sqlx::Error> {
+    let calls: i64 = sqlx::query_scalar("SELECT -COALESCE(MIN(id), 0) FROM calls WHERE id < 0")
+        .fetch_one(&mut *tx.conn)
+        .await?;
+    Ok(Snapshot { key_id: None, members: members(json!({ "calls": calls })) })
 }
 
 /// `{"name": [old, new]}` for each member that differs; what is missing is `null`.

@@ -156,7 +156,11 @@ impl Apply for CreateKey {
     }
 }
 
-async fn insert_hash(tx: &mut Tx<'_>, key: KeyId, hash: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_hash(
+    tx: &mut Tx<'_>,
+    key: KeyId,
+    hash: &str,
+) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO api_key_hashes (hash, api_key) VALUES ($1, $2)")
         .bind(hash)
         .bind(key)
@@ -165,7 +169,7 @@ async fn insert_hash(tx: &mut Tx<'_>, key: KeyId, hash: &str) -> Result<(), sqlx
         .map(|_| ())
 }
 
-async fn enter_credit(
+pub(super) async fn enter_credit(
     tx: &mut Tx<'_>,
     key: KeyId,
     credits: i64,
@@ -192,14 +196,18 @@ async fn row_of(tx: &mut Tx<'_>, key_id: &str) -> Result<Option<KeyId>, sqlx::Er
         .await
 }
 
-async fn trunk_id(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, sqlx::Error> {
+pub(super) async fn trunk_id(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar("SELECT id FROM trunks WHERE name = $1")
         .bind(name)
         .fetch_optional(&mut *tx.conn)
         .await
 }
 
-async fn assign(tx: &mut Tx<'_>, key: KeyId, trunks: &[String]) -> Result<(), sqlx::Error> {
+pub(super) async fn assign(
+    tx: &mut Tx<'_>,
+    key: KeyId,
+    trunks: &[String],
+) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM key_trunks WHERE api_key = $1")
         .bind(key)
         .execute(&mut *tx.conn)

@@ -10,6 +10,7 @@ use crate::store::{ops::Operation, types::Outgoing};
 pub(in crate::store) mod audit;
 pub(in crate::store) mod calls;
 pub(in crate::store) mod history;
+mod import;
 pub(in crate::store) mod keys;
 pub(in crate::store) mod outbox;
 mod prune;

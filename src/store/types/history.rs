@@ -147,3 +147,24 @@ pub struct Standing {
     /// Of them, those that are up.
     pub active_calls: i64,
 }
+
+/// An ended call of another service, to be taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedCall {
+    /// Where it stands in its file, for errors.
+    pub line: u64,
+    /// `<unix seconds>.<n>`, as its customer knows it.
+    pub call_id: String,
+    /// Whose, `key_…`.
+    pub key_id: String,
+    /// The far end's number.
+    pub number: String,
+    /// A terminal status.
+    pub status: CallStatus,
+    /// The detector's verdict.
+    pub amd_status: Option<String>,
+    /// Whole seconds from the answer to the end.
+    pub duration: i64,
+    /// When it was placed.
+    pub created_at: Millis,
+}

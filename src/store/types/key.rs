@@ -144,3 +144,43 @@ mod tests {
         assert!(shown.contains("key_1") && !shown.contains("geheim"), "{shown}");
     }
 }
+
+/// A key of another service, to be taken over. `None` leaves a setting as it is, or at its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportedKey {
+    /// Where it stands in its file, for errors.
+    pub line: u64,
+    /// SHA-256 of the key, in hexadecimal.
+    pub hash: String,
+    /// Its public name.
+    pub key_id: Option<String>,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Its balance.
+    pub credits: Option<i64>,
+    /// Requests an hour.
+    pub rate_limit: Option<i64>,
+    /// Calls placed so far.
+    pub total_calls: Option<i64>,
+    /// Of them, those that completed.
+    pub successful_calls: Option<i64>,
+    /// When it was made.
+    pub created_at: Option<Millis>,
+    /// Trunk names, in order.
+    pub trunks: Option<Vec<String>>,
+}
+
+/// A line of a file that cannot be taken over, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// From 1, the heading included.
+    pub line: u64,
+    /// What is wrong, with the field.
+    pub what: String,
+}
+
+impl std::fmt::Display for BadLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
