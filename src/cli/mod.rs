@@ -5,6 +5,7 @@
 
 mod amd;
 mod audit;
+mod backup;
 mod check;
 mod dtmf;
 mod import;
@@ -70,10 +71,18 @@ impl Common {
     /// # Errors
     /// What is wrong with either.
     pub async fn open_store(&self) -> Result<(Config, Store), CliError> {
+        self.open_store_as(true).await
+    }
+
+    /// The same; unless it may `migrate`, tables that are not up to date are an error.
+    ///
+    /// # Errors
+    /// As [`Self::open_store`].
+    pub async fn open_store_as(&self, migrate: bool) -> Result<(Config, Store), CliError> {
         let (config, _) = self.load()?;
         setup::make_folder(&config.paths.data)?;
         let sync = if config.database.sync_full { SyncMode::Full } else { SyncMode::Normal };
-        let store = Store::open(&config.database.url, sync).await?;
+        let store = Store::open_as(&config.database.url, sync, migrate).await?;
         store.acts_for(audit::actor());
         Ok((config, store))
     }
@@ -112,6 +121,13 @@ enum Command {
     Amd(amd::AmdArgs),
     /// Find the keys in WAV files, by their tones; one line a file.
     Dtmf(dtmf::DtmfArgs),
+    /// Copy the database to a file, while the server runs.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the database's place, while no server runs.
+    Restore(backup::RestoreArgs),
+    /// Bring the database's tables up to date.
+    #[command(after_help = "Example:\n  kaphila migrate && kaphila serve --no-migrate")]
+    Migrate,
     /// Print the OpenAPI 3.1 document of the API, as JSON.
     #[command(after_help = "Example:\n  kaphila openapi > kaphila-openapi.json")]
     Openapi,
@@ -220,6 +236,9 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Phone(args) => phone::run(&common, args).await,
         Command::Dial(args) => dial::run(&common, args).await,
         Command::Trace(args) => control::trace(&common, args).await,
+        Command::Backup(args) => backup::write(&common, &args).await,
+        Command::Restore(args) => backup::restore(&common, &args).await,
+        Command::Migrate => backup::migrate(&common).await,
         Command::Openapi => {
             println!("{:#}", server::openapi());
             Ok(())

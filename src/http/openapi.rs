@@ -59,6 +59,8 @@ pub fn document() -> Value {
             "title": "Kaphila",
             "version": API_VERSION,
             "summary": "Calls over SIP trunks: placed, prompted, listened to, recorded.",
+            "description": "What is no HTTP, and a header that is too large (431), is refused \
+                            before it is a request: without a body.",
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -215,7 +217,7 @@ fn successes(route: &Route, answers: &mut SchemaGenerator) -> Map<String, Value>
             ("Done", json_of(schema))
         }
         Success::Recording => ("The file", wav()),
-        Success::Document => ("The document", json_of(json!({ "type": "object" }))),
+        Success::Document => ("The document", json_of(self_portrait())),
         Success::Page => ("The page", json!({ "text/html": { "schema": { "type": "string" } } })),
     };
     let mut all = Map::from_iter([("200".to_owned(), ok(description, content))]);
@@ -230,6 +232,23 @@ fn successes(route: &Route, answers: &mut SchemaGenerator) -> Map<String, Value>
         );
     }
     all
+}
+
+/// The document in its own words.
+fn self_portrait() -> Value {
+    let object = json!({ "type": "object" });
+    json!({
+        "type": "object",
+        "properties": {
+            "openapi": { "const": "3.1.0" },
+            "info": object,
+            "servers": { "type": "array" },
+            "paths": object,
+            "components": object,
+        },
+        "required": ["openapi", "info", "servers", "paths", "components"],
+        "additionalProperties": false,
+    })
 }
 
 fn wav() -> Value {

@@ -93,6 +93,9 @@ pub struct ServeArgs {
     /// How long SIGTERM waits for calls to end before it hangs them up.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     drain: Duration,
+    /// Do not change the database's tables; refuse to start where they are of an earlier version.
+    #[arg(long)]
+    no_migrate: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -112,7 +115,7 @@ pub async fn serve(common: &Common, args: ServeArgs) -> Result<(), CliError> {
     }
     let _lock = lock::take(&config.paths.lock()).map_err(failed)?;
     raise_descriptors(config.media.max_calls);
-    let server = Server::start(common, &config).await?;
+    let server = Server::start(common, &config, !args.no_migrate).await?;
     for (what, address) in &server.addresses {
         println!("kaphila: {what} on {address}");
     }
@@ -168,9 +171,9 @@ struct Server {
 }
 
 impl Server {
-    async fn start(common: &Common, config: &Config) -> Result<Self, CliError> {
+    async fn start(common: &Common, config: &Config, migrate: bool) -> Result<Self, CliError> {
         let tls = certificate::open(config).map_err(failed)?.map(Arc::new);
-        let (_, store) = common.open_store().await?;
+        let (_, store) = common.open_store_as(migrate).await?;
         // Addresses are taken before a crash is recovered from: a start that fails changes nothing.
         let listeners = bind(&config.http.listen)?;
         let admin_listeners = bind(&config.admin_listen)?;

@@ -31,6 +31,17 @@ pub enum StoreError {
     /// The URL names no database that we know.
     #[error("`{0}`: expected sqlite://… or postgres://…")]
     UnknownDatabase(String),
+    /// The tables are of an earlier version, and may not be changed now.
+    #[error(
+        "the tables are of version {found} and must be of {needed}: run kaphila migrate, or leave \
+         --no-migrate out"
+    )]
+    OldTables {
+        /// Their version.
+        found: i64,
+        /// Ours.
+        needed: i64,
+    },
     /// The tables could not be brought up to date.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

@@ -6,6 +6,7 @@
 
 mod admin;
 mod away;
+pub mod backup;
 mod cache;
 mod error;
 mod handover;
@@ -100,11 +101,19 @@ impl Store {
     ///
     /// # Errors
     /// The URL, the file, the connection, or a migration.
-    #[allow(clippy::disallowed_methods, reason = "a driver: it waits before it tries again")]
     pub async fn open(url: &str, sync: SyncMode) -> Result<Self, StoreError> {
+        Self::open_as(url, sync, true).await
+    }
+
+    /// The same; unless it may `migrate`, tables that are not up to date are an error.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[allow(clippy::disallowed_methods, reason = "a driver: it waits before it tries again")]
+    pub async fn open_as(url: &str, sync: SyncMode, migrate: bool) -> Result<Self, StoreError> {
         let mut tries = 1;
         loop {
-            match Self::open_now(url, sync).await {
+            match Self::open_now(url, sync, migrate).await {
                 // What serves a running call must be quick to refuse; who starts may wait.
                 Err(error) if error.is_unavailable() && tries < limits::OPEN_TRIES => {
                     tracing::debug!(%error, tries, "the database is not open yet");
@@ -116,20 +125,20 @@ impl Store {
         }
     }
 
-    async fn open_now(url: &str, sync: SyncMode) -> Result<Self, StoreError> {
+    async fn open_now(url: &str, sync: SyncMode, migrate: bool) -> Result<Self, StoreError> {
         const NODE: i64 = 0;
         let (handover, committed) = handover::handover();
         let scheme = url.split(':').next().unwrap_or_default();
         let mut checkpoints = None;
         let backend = match scheme {
             "sqlite" => {
-                let (pools, task) = sqlite::open(url, sync).await?;
+                let (pools, task) = sqlite::open(url, sync, migrate).await?;
                 checkpoints = Some(task);
                 let writer = sqlite::sql::writer::Writer::start(&pools, NODE, handover).await?;
                 Backend::Sqlite(pools, writer)
             }
             "postgres" | "postgresql" => {
-                let pools = postgres::open(url, sync).await?;
+                let pools = postgres::open(url, sync, migrate).await?;
                 let writer = postgres::sql::writer::Writer::start(&pools, NODE, handover).await?;
                 Backend::Postgres(pools, writer)
             }
@@ -166,6 +175,14 @@ impl Store {
                 pools.write.close().await;
             }
         }
+    }
+
+    /// The version of the tables.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn version(&self) -> Result<i64, StoreError> {
+        read!(self, sql, pool => sql::version(pool))
     }
 
     async fn write<O>(&self, op: O) -> Result<O::Output, StoreError>

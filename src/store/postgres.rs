@@ -23,7 +23,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
 const READERS: u32 = 8;
 
 /// Connects, and brings the tables up to date.
-pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreError> {
+pub(super) async fn open(
+    url: &str,
+    sync: SyncMode,
+    migrate: bool,
+) -> Result<sql::Pools, StoreError> {
     let commit = match sync {
         SyncMode::Normal => "off",
         SyncMode::Full => "on",
@@ -31,7 +35,7 @@ pub(super) async fn open(url: &str, sync: SyncMode) -> Result<sql::Pools, StoreE
     let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", commit)]);
     let pool = || PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
     let write = pool().max_connections(1).connect_with(options.clone()).await?;
-    sqlx::migrate!("./migrations/postgres").run(&write).await?;
+    sql::bring_up(&write, &sqlx::migrate!("./migrations/postgres"), migrate).await?;
     let read = pool().max_connections(READERS).connect_lazy_with(options);
     Ok(sql::Pools { write, read })
 }

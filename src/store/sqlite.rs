@@ -40,6 +40,7 @@ const JOURNAL_SIZE_LIMIT: &str = "67108864";
 pub(super) async fn open(
     url: &str,
     sync: SyncMode,
+    migrate: bool,
 ) -> Result<(sql::Pools, Checkpoints), StoreError> {
     let options = SqliteConnectOptions::from_str(url).map_err(StoreError::from)?;
     make_private(options.get_filename())?;
@@ -62,7 +63,7 @@ pub(super) async fn open(
             .test_before_acquire(false)
     };
     let write = pool(OPEN_TIMEOUT).max_connections(1).connect_with(options.clone()).await?;
-    sqlx::migrate!("./migrations/sqlite").run(&write).await?;
+    sql::bring_up(&write, &sqlx::migrate!("./migrations/sqlite"), migrate).await?;
     let checkpoints = Checkpoints::start(options.clone(), write.close_event());
     let read =
         pool(READ_TIMEOUT).max_connections(READERS).connect_lazy_with(options.read_only(true));

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and drive real sockets and clocks"
 )]
 
+mod a_backup_is_taken_and_put_back;
 mod a_busy_callee_ends_the_call_and_releases_the_hold;
 mod a_call_is_answered_prompted_gathered_recorded_and_hung_up;
 mod a_call_is_paid_exactly_once;

@@ -36,6 +36,19 @@ fn no_answer_is_open_and_none_is_left_to_a_default() {
             each_object(&operation["responses"], &mut |schema| {
                 assert_eq!(schema["additionalProperties"], false, "{method} {path}: {schema:?}");
             });
+            // A body has members that are not read; an answer has none that is not named.
+            let bodies = document["components"]["schemas"].as_object().unwrap();
+            let body = operation.pointer("/requestBody/content/application~1json/schema/$ref");
+            let body = body.map(|name| name.as_str().unwrap().rsplit('/').next().unwrap());
+            assert!(body.is_none_or(|body| bodies[body].get("additionalProperties").is_none()));
+            let text = operation["responses"].to_string();
+            for (name, schema) in bodies {
+                if text.contains(&format!("schemas/{name}\"")) {
+                    each_object(schema, &mut |schema| {
+                        assert_eq!(schema["additionalProperties"], false, "{name}: {schema:?}");
+                    });
+                }
+            }
             let open = operation["security"] == json!([]);
             assert_eq!(
                 open,

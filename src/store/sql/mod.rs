@@ -5,7 +5,7 @@
 use sqlx::{Database, Pool};
 
 use super::{BEGIN, Db, HANGS};
-use crate::store::{ops::Operation, types::Outgoing};
+use crate::store::{StoreError, ops::Operation, types::Outgoing};
 
 pub(in crate::store) mod audit;
 pub(in crate::store) mod calls;
@@ -23,6 +23,28 @@ pub(in crate::store) mod writer;
 pub(in crate::store) struct Pools {
     pub(in crate::store) write: Pool<Db>,
     pub(in crate::store) read: Pool<Db>,
+}
+
+/// The version of the tables.
+pub(in crate::store) async fn version(pool: &Pool<Db>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
+        .fetch_one(pool)
+        .await
+}
+
+/// Brings the tables up to date, or says that they are not.
+pub(in crate::store) async fn bring_up(
+    pool: &Pool<Db>,
+    migrator: &sqlx::migrate::Migrator,
+    migrate: bool,
+) -> Result<(), StoreError> {
+    if migrate {
+        return Ok(migrator.run(pool).await?);
+    }
+    let needed = migrator.iter().map(|it| it.version).max().unwrap_or(0);
+    // Without tables there is no version either.
+    let found = version(pool).await.unwrap_or(0);
+    if found < needed { Err(StoreError::OldTables { found, needed }) } else { Ok(()) }
 }
 
 /// The transaction an operation is applied in.

@@ -1,0 +1,124 @@
+//! `kaphila backup`, `restore` and `migrate`, on the real program.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::store_fixture::{Database, OLD_KEY};
+use crate::support::exchange::{Callee, Exchange};
+use crate::support::hooks::Hooks;
+use crate::support::program::{Site, text};
+
+async fn fails(site: &Site, words: &[&str], says: &str) {
+    let output = site.kaphila(words).await;
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words:?}: {error}");
+    assert!(error.contains(says), "{words:?}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_calls_come_and_go() {
+    let exchange = Exchange::start("127.0.0.48").await;
+    let site = Site::with_trunks(&[exchange.address]).await;
+    let mut hooks = Hooks::start().await;
+    let mut serving = site.serve(&[]).await;
+    let place = async |n: usize| {
+        let body = json!({ "number": Callee::HangsUp.number(n), "webhookUrl": hooks.url() });
+        site.post("/makecall", body).await.json()["callId"].as_str().unwrap().to_owned()
+    };
+    let before = place(1).await;
+    let file = site.path("copy.db").display().to_string();
+    let told = site.done(&["backup", "--json", &file]).await;
+    let bytes = fs::metadata(&file).unwrap().len();
+    assert_eq!(
+        serde_json::from_str::<Value>(&told).unwrap(),
+        json!({ "file": file, "bytes": bytes })
+    );
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    fails(&site, &["backup", &file], "exists already").await;
+    let after = place(2).await;
+    for call in [&before, &after] {
+        hooks.expect(call, "call.ended").await;
+    }
+    // Not under a running server.
+    fails(&site, &["restore", &file], "data").await;
+    serving.terminate();
+    assert!(serving.ends(Duration::from_secs(30)).await.success());
+    let credits = async || site.get("/api/me").await.json()["apiKey"]["credits"].clone();
+
+    let told: Value =
+        serde_json::from_str(&site.done(&["restore", "--json", &file]).await).unwrap();
+    let old = told["before"].as_str().unwrap();
+    assert!(old.contains("kaphila.db.before-") && fs::metadata(old).unwrap().len() > 0, "{told}");
+    let serving = site.serve(&[]).await;
+    // The first call was up when the copy was taken: it is ended as after a crash, and paid if it had
+    // been answered. The second was never placed.
+    let logs = site.post("/api/call-logs", json!({})).await.json();
+    assert_eq!(logs["total_count"], 1, "{logs:#}");
+    assert_eq!(logs["logs"][0]["call_id"], json!(before));
+    site.books_are_right().await;
+    let left = credits().await.as_i64().unwrap();
+    assert!((99_999..=100_000).contains(&left), "{left}");
+    drop(serving);
+}
+
+#[tokio::test]
+async fn what_is_no_backup_changes_nothing() {
+    let site = Site::with_trunks(&[([127, 0, 0, 1], 9).into()]).await;
+    let database = site.path("data/kaphila.db");
+    let path = |name: &str| site.path(name).display().to_string();
+    let good = path("good.db");
+    site.done(&["backup", &good]).await;
+    let whole = fs::read(&good).unwrap();
+    let before = fs::read(&database).unwrap();
+    let newer = path("newer.db");
+    fs::write(&newer, &whole).unwrap();
+    let url = format!("sqlite://{newer}");
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    fs::write(path("text.db"), "no database at all, but long enough to be looked at").unwrap();
+    fs::write(path("cut.db"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(path("empty.db"), "").unwrap();
+    for (name, says) in [
+        ("none.db", "none.db"),
+        ("text.db", "no backup of Kaphila"),
+        ("cut.db", "no backup of Kaphila"),
+        ("empty.db", "no backup of Kaphila"),
+        ("newer.db", "a newer version wrote it"),
+    ] {
+        fails(&site, &["restore", &path(name)], says).await;
+        assert_eq!(fs::read(&database).unwrap(), before, "{name}");
+    }
+    fails(&site, &["backup", "/nowhere/x.db"], "/nowhere/x.db").await;
+    // A copy of an earlier version is brought up to date.
+    let old = Database::sqlite();
+    old.make_version(2).await;
+    let file = old.url.trim_start_matches("sqlite://").to_owned();
+    site.done(&["restore", &file]).await;
+    let key = site.done(&["key", "show", "key_1", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&key).unwrap()["credits"], 4, "{OLD_KEY}");
+}
+
+#[tokio::test]
+async fn tables_are_left_alone_where_that_is_asked() {
+    for database in Database::all().await {
+        database.make_version(1).await;
+        let mut site = Site::new().await;
+        site.set("KAPHILA_DATABASE_URL", &database.url);
+        fails(&site, &["serve", "--no-migrate"], "run kaphila migrate").await;
+        let told: Value = serde_json::from_str(&site.done(&["migrate", "--json"]).await).unwrap();
+        assert!(told["version"].as_i64().unwrap() >= 4, "{told}");
+        let serving = site.serve(&["--no-migrate"]).await;
+        drop(serving);
+        if database.url.starts_with("postgres") {
+            fails(&site, &["backup", "x.db"], "pg_dump").await;
+        }
+    }
+}
