@@ -1,5 +1,8 @@
 //! `kaphila trunk …`: the carriers' trunks.
 
+mod export;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,6 +15,7 @@ use super::{CliError, Common, key, output};
 use crate::config::Config;
 use crate::number::Number;
 use crate::store::{List, Millis, Store, Trunk, TrunkSettings};
+use crate::trunk;
 use crate::trunk::probe::{self, Probe};
 
 /// `kaphila trunk`
@@ -31,6 +35,23 @@ pub(super) enum TrunkCommand {
         /// Its name.
         name: String,
     },
+    /// Take over the trunks of an Asterisk pjsip.conf, and say what of it is not carried over.
+    #[command(
+        after_help = "Each endpoint whose aor has a contact becomes a trunk, with its identify's addresses. Exit 1 if an\nendpoint was left out; the others are taken over all the same.\n\nExample:\n  kaphila trunk import --dry-run /etc/asterisk/pjsip.conf"
+    )]
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Say what would be done, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Change trunks that exist already.
+        #[arg(long)]
+        update: bool,
+    },
+    /// Print the command lines that make all trunks again.
+    #[command(after_help = "Example:\n  kaphila trunk export > trunks.sh")]
+    Export,
     /// Resolve a trunk and send it OPTIONS; exit 1 if it does not answer.
     #[command(after_help = "Example:\n  kaphila trunk test carrier")]
     Test {
@@ -165,6 +186,13 @@ async fn carry_out(
             said(common, &name, "saved");
         }
         TrunkCommand::List => list(common, &store.trunks().await?),
+        TrunkCommand::Import { file, dry_run, update } => {
+            return import(common, store, &file, (dry_run, update)).await;
+        }
+        TrunkCommand::Export => {
+            let trunks = store.trunks().await?;
+            output::print(common.json, &json!(trunks), || export::commands(&trunks));
+        }
         TrunkCommand::Show { name } => {
             let trunk = store.trunk(&name).await?;
             let value = json!(trunk);
@@ -188,6 +216,43 @@ async fn carry_out(
         }
     }
     Ok(())
+}
+
+/// Takes over what `file` holds, but trunks that exist already unless they are to be updated.
+async fn import(
+    common: &Common,
+    store: &Store,
+    file: &Path,
+    (dry_run, update): (bool, bool),
+) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(failed)?;
+    let found = trunk::import::read(&String::from_utf8_lossy(&text));
+    for note in found.notes.iter().chain(&found.refused) {
+        eprintln!("kaphila: {}: {note}", file.display());
+    }
+    let known: Vec<String> =
+        store.trunks().await?.into_iter().map(|trunk| trunk.settings.name).collect();
+    let mut complete = found.refused.is_empty();
+    let mut taken = Vec::new();
+    for trunk in found.trunks {
+        let name = trunk.name.clone();
+        if known.contains(&name) && !update {
+            eprintln!("kaphila: {name} exists already and stays as it is; --update changes it");
+            complete = false;
+            continue;
+        }
+        if !dry_run {
+            store.put_trunk(trunk, Millis::wall_clock()).await?;
+        }
+        taken.push(name);
+    }
+    let value = json!({ "trunks": taken, "dryRun": dry_run });
+    let what = if dry_run { "would be taken over" } else { "taken over" };
+    output::print(common.json, &value, || {
+        taken.iter().map(|name| format!("trunk {name} {what}\n")).collect()
+    });
+    if complete { Ok(()) } else { Err(CliError::Silent) }
 }
 
 /// How long `trunk test` and `check` wait for an answer to OPTIONS.

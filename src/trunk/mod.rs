@@ -3,6 +3,7 @@
 //! It knows the operator's settings, limits and addresses. It refuses to know calls. Start at
 //! [`route::order`].
 
+pub mod import;
 pub mod limits;
 pub mod probe;
 pub mod route;

@@ -275,3 +275,64 @@ async fn speech_detector_and_recordings_work_offline() {
     refused(&site, &["recordings", "prune", "--older-than", "old"], 2, "30d").await;
     refused(&site, &["trace", "1.1"], 1, "is it running").await;
 }
+
+#[tokio::test]
+async fn exported_trunks_are_made_again_by_a_shell() {
+    let site = Site::new().await;
+    site.done(&["trunk", "add", "plain", "--uri", "sip:198.51.100.7"]).await;
+    let all = "trunk add it's;all --uri sip:carrier.example:5070 --prefix +1 --identity pai \
+        --from-domain us.example --caller-id 19172452367 --max-channels 30 --max-cps 5 \
+        --codecs PCMA,PCMU --allow 203.0.113.0/24 --allow 198.51.100.9 --allow-prefix 1 \
+        --deny-prefix 1900 --learn-rtp --allow-star-hash";
+    site.done(&all.split_whitespace().collect::<Vec<_>>()).await;
+    site.done(&["trunk", "add", "bare", "--uri", "sip:198.51.100.8", "--prefix", ""]).await;
+    site.done(&["trunk", "disable", "bare"]).await;
+    let trunks = async |site: &Site| {
+        let mut all = json_of(site, &["trunk", "list", "--json"]).await;
+        for trunk in all.as_array_mut().unwrap() {
+            trunk.as_object_mut().unwrap().retain(|name, _| !name.ends_with("At") && name != "id");
+        }
+        all
+    };
+    let before = trunks(&site).await;
+    let script = site.done(&["trunk", "export"]).await;
+    let other = Site::new().await;
+    let mut shell = tokio::process::Command::new("sh");
+    shell.arg("-ec").arg(script.replace("kaphila ", concat!(env!("CARGO_BIN_EXE_kaphila"), " ")));
+    shell.env("KAPHILA_CONFIG", other.path("kaphila.toml"));
+    let done = shell.output().await.unwrap();
+    assert!(done.status.success(), "{script}{}", text(&done.stderr));
+    assert_eq!(trunks(&other).await, before, "{script}");
+}
+
+#[tokio::test]
+async fn trunks_of_asterisk_are_taken_over_and_what_is_not_is_told() {
+    let site = Site::new().await;
+    let file = site.path("pjsip.conf");
+    let one = "[one]\ntype=endpoint\naors=one\nallow=alaw\nmoh_suggest=jazz\n\
+               [one]\ntype=aor\ncontact=sip:198.51.100.7\n";
+    fs::write(&file, one).unwrap();
+    let file = file.display().to_string();
+    let output = site.kaphila(&["trunk", "import", "--dry-run", &file]).await;
+    assert_eq!(text(&output.stdout), "trunk one would be taken over\n");
+    assert!(text(&output.stderr).contains("line 5: moh_suggest=jazz is not carried over"));
+    assert_eq!(json_of(&site, &["trunk", "list", "--json"]).await, json!([]));
+    let taken = json_of(&site, &["trunk", "import", "--json", &file]).await;
+    assert_eq!(taken, json!({ "trunks": ["one"], "dryRun": false }));
+    let trunk = &json_of(&site, &["trunk", "show", "one", "--json"]).await;
+    assert_eq!(trunk["uri"], "sip:198.51.100.7", "{trunk}");
+    assert_eq!((&trunk["prefix"], &trunk["codecs"]), (&json!(""), &json!(["PCMA"])));
+    refused_with(&site, &["trunk", "import", &file], "exists already").await;
+    let more = format!("{one}[two]\ntype=endpoint\naors=two\noutbound_auth=two\n");
+    fs::write(&file, more).unwrap();
+    let output = site.kaphila(&["trunk", "import", "--update", &file]).await;
+    assert_eq!((code(&output), text(&output.stdout)), (1, "trunk one taken over\n".to_owned()));
+    assert!(text(&output.stderr).contains("[two] is left out: outbound_auth"));
+    refused(&site, &["trunk", "import", "/nowhere/pjsip.conf"], 1, "/nowhere/pjsip.conf").await;
+}
+
+async fn refused_with(site: &Site, words: &[&str], says: &str) {
+    let output = site.kaphila(words).await;
+    assert_eq!(code(&output), 1, "{words:?}");
+    assert!(text(&output.stderr).contains(says), "{words:?}: {}", text(&output.stderr));
+}

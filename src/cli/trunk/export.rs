@@ -1,0 +1,87 @@
+//! `kaphila trunk export`: the command lines that make the trunks again.
+
+use crate::store::{Trunk, TrunkSettings};
+
+/// A line a trunk, for a shell; a second one where it is disabled.
+pub(super) fn commands(trunks: &[Trunk]) -> String {
+    let mut lines = String::new();
+    for trunk in trunks {
+        let words: Vec<String> = words(&trunk.settings).iter().map(|word| quoted(word)).collect();
+        lines += &format!("kaphila trunk add {}\n", words.join(" "));
+        if trunk.disabled {
+            lines += &format!("kaphila trunk disable {}\n", quoted(&trunk.settings.name));
+        }
+    }
+    lines
+}
+
+/// What stands behind `trunk add`: what is at its default is left out.
+fn words(trunk: &TrunkSettings) -> Vec<String> {
+    let TrunkSettings {
+        name,
+        uri,
+        prefix,
+        caller_id,
+        from_domain,
+        identity,
+        max_channels,
+        max_cps,
+        codecs,
+        allow,
+        learn_rtp,
+        allow_star_hash,
+        allow_prefixes,
+        deny_prefixes,
+    } = trunk;
+    let plain = TrunkSettings::new(name, uri);
+    let mut words = vec![name.clone(), "--uri".to_owned(), uri.clone()];
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    if *prefix != plain.prefix {
+        option("--prefix", prefix);
+    }
+    if *identity != plain.identity {
+        option("--identity", identity);
+    }
+    let texts = [("--from-domain", from_domain), ("--caller-id", caller_id)];
+    for (name, value) in texts.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        option(name, value);
+    }
+    for (name, value) in [("--max-channels", max_channels), ("--max-cps", max_cps)] {
+        if let Some(value) = value {
+            option(name, &value.to_string());
+        }
+    }
+    if !codecs.is_empty() {
+        option("--codecs", &codecs.join(","));
+    }
+    let lists =
+        [("--allow", allow), ("--allow-prefix", allow_prefixes), ("--deny-prefix", deny_prefixes)];
+    for (name, values) in lists {
+        values.iter().for_each(|value| option(name, value));
+    }
+    let switches = [("--learn-rtp", *learn_rtp), ("--allow-star-hash", *allow_star_hash)];
+    words.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()));
+    words
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:,/+@%=".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("sip:198.51.100.7:5060"), "sip:198.51.100.7:5060");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a;b"), "'a;b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
