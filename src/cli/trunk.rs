@@ -227,7 +227,9 @@ async fn import(
 ) -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", file.display()));
     let text = std::fs::read(file).map_err(failed)?;
-    let found = trunk::import::read(&String::from_utf8_lossy(&text));
+    let found = trunk::import::read(&String::from_utf8_lossy(&text), |name| {
+        Codec::from_name(name).is_some()
+    });
     for note in found.notes.iter().chain(&found.refused) {
         eprintln!("kaphila: {}: {note}", file.display());
     }

@@ -68,18 +68,26 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let away = match &error {
-            sqlx::Error::Database(database) => database.code().is_some_and(|code| is_away(&code)),
-            // Protocol: it went away while it was greeted.
-            sqlx::Error::Io(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            _ => false,
-        };
-        if away { Self::Unavailable(Arc::new(error)) } else { Self::Statement(Arc::new(error)) }
+        if is_away(&error) {
+            Self::Unavailable(Arc::new(error))
+        } else {
+            Self::Statement(Arc::new(error))
+        }
+    }
+}
+
+/// Whether an error is the database's, not the statement's.
+pub(super) fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| speaks_of_it(&code)),
+        // Protocol: it went away while it was greeted.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
     }
 }
 
@@ -87,7 +95,7 @@ impl From<sqlx::Error> for StoreError {
 /// 5 BUSY, 6 LOCKED, 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN (extended codes hold them in
 /// their low byte); PostgreSQL's classes 08 (connection), 40 (rollback), 53 (resources), 57
 /// (operator) and 58 (system).
-fn is_away(code: &str) -> bool {
+fn speaks_of_it(code: &str) -> bool {
     if code.len() == 5 {
         return ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class));
     }

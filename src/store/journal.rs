@@ -132,6 +132,10 @@ impl Journal {
         let (mut state, written) =
             written.await.map_err(|error| self.failed(io::Error::other(error)))?;
         written.map_err(|error| self.failed(error))?;
+        // Of signs of life in a row the last one says all.
+        if record.call().is_none() && state.queue.back().is_some_and(|it| it.call().is_none()) {
+            state.queue.pop_back();
+        }
         state.queue.push_back(record);
         self.waiting.store(state.queue.len() as u64, Ordering::Release);
         self.begun.notify_one();

@@ -30,12 +30,12 @@ pub(super) const OPEN_TRIES: u32 = 10;
 pub(super) const OPEN_PAUSE: Duration = Duration::from_millis(100);
 /// How long a look-up may take: with the wait for a connection, whoever asks has their 503 within a
 /// second when the database hangs.
-pub(super) const READ: Duration = Duration::from_millis(800);
+pub(super) const READ: Duration = Duration::from_millis(600);
 /// The same of sums and lists over many rows, and of what is read at the start.
 pub(super) const LONG_READ: Duration = Duration::from_secs(30);
 /// How long one statement of an operation may take whose database can hang, and of one that touches
 /// many rows.
-pub(super) const WRITE: Duration = Duration::from_millis(400);
+pub(super) const WRITE: Duration = Duration::from_millis(300);
 pub(super) const LONG_WRITE: Duration = Duration::from_secs(60);
 
 /// Waits for a database no longer than this.

@@ -18,7 +18,7 @@ pub(super) const HANGS: bool = true;
 pub(super) const BEGIN: &str = "BEGIN";
 
 /// How long a request waits for a connection before it is answered 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Connections for reading.
 const READERS: u32 = 8;
 

@@ -9,8 +9,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use kaphila_media::sdp::Codec;
-
 use crate::number::Number;
 use crate::store::{List, TrunkSettings};
 
@@ -114,13 +112,13 @@ const NEEDED: &[(&str, &str)] = &[
     ("media_encryption", "SRTP is not built yet"),
 ];
 
-/// Reads a file.
+/// Reads a file; `has_codec` tells the codecs that there are, by their names in SDP.
 #[must_use]
-pub fn read(text: &str) -> Found {
+pub fn read(text: &str, has_codec: fn(&str) -> bool) -> Found {
     let mut found = Found::default();
     let sections = sections(text, &mut found.refused);
     for endpoint in sections.iter().filter(|section| section.kind() == "endpoint") {
-        match trunk(endpoint, &sections, &mut found.notes) {
+        match trunk(endpoint, &sections, has_codec, &mut found.notes) {
             Ok(trunk) if found.trunks.iter().any(|other| other.name == trunk.name) => {
                 found.refused.push(note(endpoint.line, format!("{} is there twice", trunk.name)));
             }
@@ -248,6 +246,7 @@ fn uncommented(line: &str, in_comment: &mut bool) -> String {
 fn trunk(
     endpoint: &Section,
     sections: &[Section],
+    has_codec: fn(&str) -> bool,
     notes: &mut Vec<Note>,
 ) -> Result<TrunkSettings, Note> {
     let name = endpoint.name.as_str();
@@ -299,7 +298,7 @@ fn trunk(
             .get("device_state_busy_at")
             .and_then(|it| it.parse().ok())
             .filter(|it| *it > 0),
-        codecs: codecs(endpoint, notes),
+        codecs: codecs(endpoint, has_codec, notes),
         allow: List(allow),
         learn_rtp: endpoint.get("rtp_symmetric") == Some("yes"),
         ..TrunkSettings::new(name, uri)
@@ -334,7 +333,7 @@ fn caller_id(text: &str, line: usize, notes: &mut Vec<Note>) -> Option<String> {
     }
 }
 
-fn codecs(endpoint: &Section, notes: &mut Vec<Note>) -> List {
+fn codecs(endpoint: &Section, has_codec: fn(&str) -> bool, notes: &mut Vec<Note>) -> List {
     let mut list: Vec<String> = Vec::new();
     for name in endpoint.all("allow").flat_map(|list| list.split('|')) {
         let ours = match name.to_ascii_lowercase().as_str() {
@@ -343,7 +342,7 @@ fn codecs(endpoint: &Section, notes: &mut Vec<Note>) -> List {
             "all" => continue,
             other => other.to_ascii_uppercase(),
         };
-        if Codec::from_name(&ours).is_none() {
+        if !has_codec(&ours) {
             notes.push(note(endpoint.line, format!("allow={name}: this codec is not built yet")));
         } else if !list.contains(&ours) {
             list.push(ours);

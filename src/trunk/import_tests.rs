@@ -1,5 +1,9 @@
 use super::*;
 
+fn read_it(text: &str) -> Found {
+    read(text, |name| matches!(name, "PCMU" | "PCMA"))
+}
+
 /// Written after the options' own documentation, for a carrier by address and one behind a proxy.
 const FILE: &str = "\
 ;== what every carrier has ==
@@ -57,7 +61,7 @@ deny=0.0.0.0/0
 
 #[test]
 fn an_endpoint_with_its_aor_and_identify_is_a_trunk_and_the_rest_is_told_by_its_line() {
-    let found = read(FILE);
+    let found = read_it(FILE);
     let trunk = TrunkSettings {
         prefix: String::new(),
         caller_id: Some("19172452367".to_owned()),
@@ -75,14 +79,14 @@ fn an_endpoint_with_its_aor_and_identify_is_a_trunk_and_the_rest_is_told_by_its_
         [
             "line 9: allow=g722: this codec is not built yet",
             "line 15: t38_udptl=yes is not carried over",
-            "line 50: [acl] of type `acl` is not carried over",
+            "line 49: [acl] of type `acl` is not carried over",
         ]
     );
     assert_eq!(
         lines(&found.refused),
         [
             "line 31: [three] is left out: outbound_auth: digest authentication is not built yet",
-            "line 41: [three]: registration is not built yet",
+            "line 42: [three]: registration is not built yet",
         ]
     );
     assert!(!format!("{found:?}").contains("4711"), "a password is not told");
@@ -100,12 +104,12 @@ fn what_cannot_be_read_or_dialled_is_refused_by_its_line() {
         ("[a]\ntype=endpoint\n", "line 1: [a] is left out: its aor has no contact"),
         ("[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sips:x\n", "only sip: is built"),
         (
-            "[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sip:x;transport=tls\n",
+            "[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sip:x\\;transport=tls\n",
             "only UDP is built",
         ),
         ("[a]\ntype=endpoint\nmedia_encryption=sdes\n", "SRTP is not built yet"),
     ] {
-        let found = read(text);
+        let found = read_it(text);
         assert!(found.trunks.is_empty(), "{text}");
         let told: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
         assert!(told.iter().any(|it| it.contains(says)), "{text}: {told:?}");
@@ -129,6 +133,6 @@ proptest::proptest! {
     fn nothing_that_is_read_panics(
         text in r"(\[[a-c]{0,2}\]?(\([!+,a-c]{0,3}\))?\n|type ?= ?(endpoint|aor|identify)\n|(aors|contact|match|allow|callerid)=[ -~é;]{0,12}\n|[ -~é\n]{0,10}){0,12}"
     ) {
-        let _ = read(&text);
+        let _ = read_it(&text);
     }
 }

@@ -136,6 +136,13 @@ async fn live_without_it(site: &Site, exchange: &Exchange, calls: &Calls) {
     let is_up = || async { exchange.leg(&rings).is_some_and(|leg| !leg.acks.is_empty()) };
     eventually(10, "the ACK", is_up).await;
     away_for().await;
+    // What is known of the key is old by now: it must be asked for, too.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let body = json!({ "number": Callee::Answers.number(9) });
+    let refused = site.post("/makecall", body).await;
+    refused.is_refused(503, "DATABASE_UNAVAILABLE");
+    println!("refused after {:?} once the key is not known afresh", refused.took);
+    assert!(refused.took < Duration::from_millis(1_500), "{:?}", refused.took);
     let hangup = site.post("/hangup", json!({ "callId": calls.is_answered })).await;
     assert_eq!(hangup.status, 200, "{hangup:?}");
     let is_over = || async { exchange.leg(&rings).is_some_and(|leg| leg.over.is_some()) };

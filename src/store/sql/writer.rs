@@ -13,6 +13,7 @@ use sqlx::{Database, Executor};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Apply, BEGIN, Db, HANGS, Pools, Tx};
+use crate::store::error::is_away;
 use crate::store::ops::Flush;
 use crate::store::types::Outgoing;
 use crate::store::{StoreError, handover::Handover, limits};
@@ -24,7 +25,7 @@ const QUEUE: usize = 2_048;
 const BATCH: usize = 128;
 /// A refusable operation that waited longer than this is refused untried: with the time that a
 /// stuck database takes to say so, its client has its 503 within a second.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Sends operations to the writer.
 #[derive(Clone)]
@@ -75,9 +76,10 @@ enum Failure {
 }
 
 impl Failure {
-    /// Of an operation, unless there was no answer.
+    /// Of an operation, unless it is the database that went away in its midst: then the others
+    /// need not be tried one by one.
     fn of(error: sqlx::Error) -> Self {
-        if is_lost(&error) { Self::Database(error) } else { Self::Operation(error) }
+        if is_away(&error) { Self::Database(error) } else { Self::Operation(error) }
     }
 
     /// The connection is of no use any more.
