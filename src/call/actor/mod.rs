@@ -4,52 +4,36 @@
 //! [`Actor::run`].
 #![allow(clippy::disallowed_methods, reason = "a driver: it reads the clock and sleeps")]
 
+mod dial;
+mod write;
+
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use kaphila_media::engine::MediaCall;
 use kaphila_media::record::Channels;
-use kaphila_media::sdp::Codec;
 use kaphila_media::session::{Command as Media, MediaEvent};
-use kaphila_sip::invite::{Body, Identity, InviteSpec, LegEvent, LegId};
-use kaphila_sip::message::{HeaderValue, Uri};
+use kaphila_sip::invite::{Body, LegEvent};
+use kaphila_sip::message::HeaderValue;
 use kaphila_sip::net::Gone;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
-use super::journal::{Batch, Journal};
-use super::machine::{Dial, Effect, Input, LegNo, Machine, NotDialled, Reply, ReplyId, TrunkSetup};
+use self::dial::ActiveLeg;
+pub(super) use self::dial::Candidate;
+use self::write::{Writing, Written, next_written};
+use super::journal::Journal;
+use super::machine::{Effect, Input, LegNo, Machine, Reply, ReplyId};
 use super::registry::Registered;
-use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannels, Settings};
+use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannels};
 use crate::number::Number;
-use crate::store::{CallRef, KeyId, Leg, Millis, StoreError, TrunkId};
-use crate::trunk::limits::{Caps, Permit};
-use crate::trunk::target::{Target, TargetError};
-
-/// Events of a leg that may wait for the call: a burst of retransmissions in its ladder.
-const MAX_LEG_EVENTS: usize = 256;
-/// The pause before a write is tried again, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How long a further INVITE waits for its row.
-const NOTE_TIME: Duration = Duration::from_millis(400);
-/// How often a write is tried that the database refuses for another reason than being away.
-const MAX_REFUSALS: u32 = 5;
-
-/// A trunk that this call may dial.
-pub(super) struct Candidate {
-    pub(super) id: TrunkId,
-    pub(super) name: String,
-    pub(super) caps: Caps,
-    pub(super) learn_rtp: bool,
-    pub(super) target: Result<Arc<Target>, TargetError>,
-}
+use crate::store::{CallRef, KeyId, TrunkId};
+use crate::trunk::limits::Permit;
 
 /// What a live call uses up of the server's and the key's caps.
 pub(super) struct Permits {
@@ -98,25 +82,6 @@ pub(super) struct Actor {
     writing: Option<Writing>,
     /// Inputs that came of carrying out effects.
     inputs: VecDeque<Input>,
-}
-
-/// A leg of which something remains in the SIP stack.
-struct ActiveLeg {
-    no: LegNo,
-    id: LegId,
-    trunk: usize,
-    source: IpAddr,
-    events: mpsc::Receiver<LegEvent>,
-    /// The room it takes on its trunk, until nothing of it remains.
-    permit: Arc<Permit<TrunkId>>,
-}
-
-type Written = (Batch, Result<(), StoreError>);
-
-/// A transaction under way, and how often it has failed.
-struct Writing {
-    future: BoxFuture<'static, Written>,
-    failures: u32,
 }
 
 /// What woke the actor.
@@ -262,26 +227,6 @@ impl Actor {
         }
     }
 
-    /// Waits for what is to be written, for a while: the next start knows a leg by its row alone.
-    /// The first leg's was written when the call was placed.
-    async fn noted(&mut self) {
-        let until = tokio::time::Instant::now() + NOTE_TIME;
-        loop {
-            if self.writing.is_none() {
-                self.write_next();
-            }
-            if self.writing.is_none() {
-                return;
-            }
-            let Ok((batch, result)) =
-                tokio::time::timeout_at(until, next_written(&mut self.writing)).await
-            else {
-                return tracing::warn!("a leg is dialled before its row is written");
-            };
-            self.written(batch, result);
-        }
-    }
-
     /// The answer is noted, so that a crash could not forget the dialog: its ACK may go.
     async fn acknowledge(&mut self) {
         for leg in &self.legs {
@@ -362,64 +307,6 @@ impl Actor {
         self.inner.registry.keep_trace(self.machine.call_id(), self.machine.trace());
     }
 
-    async fn dial(&mut self, now: Instant, dial: Dial) -> Result<(), NotDialled> {
-        let permit = self.permit(now, dial.trunk)?;
-        let Some(candidate) = self.candidates.get(dial.trunk) else {
-            return Err(NotDialled::Transport("no such trunk".to_owned()));
-        };
-        let target = candidate.target.clone();
-        let target = target.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let remote = target.remote_of(dial.target.as_ref());
-        let is_v4 = self.media.as_ref().is_none_or(|media| media.local().is_ipv4());
-        if remote.is_ipv4() != is_v4 {
-            let why = "media.address has no RTP for the trunk's version of IP";
-            return Err(NotDialled::Transport(why.to_owned()));
-        }
-        let own = candidate.caller_id();
-        let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
-        let addressing = target.addressing(&self.number, shown.as_deref(), dial.target.as_ref());
-        tracing::info!(
-            trunk = target.name,
-            sip_call_id = dial.identity.call_id,
-            %remote,
-            "dialling"
-        );
-        let spec = InviteSpec {
-            identity: dial.identity,
-            request_uri: addressing.request_uri,
-            from: addressing.from,
-            to: addressing.to,
-            remote,
-            transport: target.transport,
-            headers: addressing.headers,
-            body: Some(Body::sdp(dial.offer)),
-            no_answer_timeout: self.inner.settings.no_answer_timeout,
-            peers: target.peers.clone(),
-        };
-        let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
-        let id = self.inner.services.sip.invite(spec, sender).await;
-        let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let (no, trunk, source) = (dial.leg, dial.trunk, remote.ip());
-        self.legs.reserve_exact(1);
-        self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
-        Ok(())
-    }
-
-    /// Room on a trunk: what was admitted for the first leg; what a leg of the same trunk has
-    /// already (a redirect, another codec set); else a new one.
-    fn permit(&mut self, now: Instant, trunk: usize) -> Result<Arc<Permit<TrunkId>>, NotDialled> {
-        if let Some(first) = self.first_trunk.take() {
-            return Ok(first);
-        }
-        if let Some(leg) = self.legs.iter().rev().find(|leg| leg.trunk == trunk) {
-            return Ok(Arc::clone(&leg.permit));
-        }
-        let candidate = self.candidates.get(trunk).ok_or(NotDialled::OverLimit)?;
-        let limits = &self.inner.registry.trunks;
-        let admitted = limits.admit(now, candidate.id, candidate.caps);
-        admitted.map(Arc::new).map_err(|_| NotDialled::OverLimit)
-    }
-
     fn leg(&self, no: LegNo) -> Option<&ActiveLeg> {
         self.legs.iter().find(|leg| leg.no == no)
     }
@@ -447,90 +334,6 @@ impl Actor {
         if let Some(Err(error)) = self.media.as_ref().map(|media| media.record(path, channels)) {
             tracing::error!(%error, "a recording could not be begun");
         }
-    }
-
-    /// Begins the next transaction, if there is something to write.
-    fn write_next(&mut self) {
-        let candidates = &self.candidates;
-        let batch = self.journal.next_batch(|trunk, identity, redirect| {
-            let candidate = candidates.get(trunk);
-            let name = candidate.map_or_else(String::new, |it| it.name.clone());
-            (name, leg_row(candidate, &identity, redirect))
-        });
-        if let Some(batch) = batch {
-            self.write(batch, 0);
-        }
-    }
-
-    fn write(&mut self, batch: Batch, failures: u32) {
-        let (store, call) = (self.inner.services.store.clone(), self.call.clone());
-        let pause = match failures {
-            0 => None,
-            _ => Some(RETRY.0.saturating_mul(1 << failures.min(10)).min(RETRY.1)),
-        };
-        let future = async move {
-            if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
-            }
-            let written = batch.clone().write(&store, &call, Millis::wall_clock()).await;
-            (batch, written)
-        };
-        self.writing = Some(Writing { future: Box::pin(future), failures });
-    }
-
-    /// A transaction is through, or has to be tried again: nothing of a call is lost while its
-    /// process lives.
-    fn written(&mut self, batch: Batch, result: Result<(), StoreError>) {
-        let failures = self.writing.take().map_or(0, |writing| writing.failures);
-        match result {
-            Ok(()) => self.write_next(),
-            Err(error) if error.is_unavailable() || failures < MAX_REFUSALS => {
-                tracing::warn!(%error, what = batch.name(), "not written yet");
-                self.write(batch, failures + 1);
-            }
-            Err(error) => {
-                tracing::error!(%error, what = batch.name(), "cannot be written");
-                self.write_next();
-            }
-        }
-    }
-}
-
-impl Candidate {
-    /// Its caller id, where request and key have none.
-    pub(super) fn caller_id(&self) -> Option<String> {
-        self.target.as_ref().ok().and_then(|target| target.caller_id().map(str::to_owned))
-    }
-
-    /// What its row says of an INVITE to it.
-    pub(super) fn leg(&self, identity: &Identity) -> Leg {
-        leg_row(Some(self), identity, None)
-    }
-
-    /// As the machine sees it.
-    pub(super) fn setup(&self, media: Option<IpAddr>, settings: &Settings) -> TrunkSetup {
-        let target = self.target.as_ref().ok();
-        let named = target.into_iter().flat_map(|it| &it.codecs);
-        let own: Vec<Codec> = named.filter_map(|name| Codec::from_name(name)).collect();
-        TrunkSetup {
-            name: self.name.clone(),
-            caller_id: self.caller_id(),
-            media: media.or(target.map(|it| it.local)).unwrap_or(IpAddr::from([127, 0, 0, 1])),
-            codecs: if own.is_empty() { settings.codecs.clone() } else { own },
-            hosts: target.map(|it| it.hosts.clone()).unwrap_or_default(),
-        }
-    }
-}
-
-fn leg_row(candidate: Option<&Candidate>, identity: &Identity, redirect: Option<&Uri>) -> Leg {
-    let target = candidate.and_then(|it| it.target.as_ref().ok());
-    Leg {
-        sip_call_id: identity.call_id.clone(),
-        from_tag: identity.from_tag.clone(),
-        branch: identity.branch.clone(),
-        cseq: i64::from(identity.cseq),
-        remote: target.map_or_else(String::new, |it| it.remote_of(redirect).to_string()),
-        transport: target.map_or("udp", |it| it.transport.as_str()).to_ascii_lowercase(),
     }
 }
 
@@ -570,13 +373,6 @@ async fn next_leg_event(legs: &mut Vec<ActiveLeg>) -> Input {
 async fn next_media_event(events: &mut Option<mpsc::Receiver<MediaEvent>>) -> Option<MediaEvent> {
     match events {
         Some(events) => events.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn next_written(writing: &mut Option<Writing>) -> Written {
-    match writing {
-        Some(writing) => (&mut writing.future).await,
         None => pending().await,
     }
 }

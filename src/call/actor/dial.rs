@@ -1,0 +1,143 @@
+//! From the machine's wish to dial to a leg in the SIP stack: the trunk's target, the room on it,
+//! the INVITE.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kaphila_media::sdp::Codec;
+use kaphila_sip::invite::{Body, Identity, InviteSpec, LegEvent, LegId};
+use kaphila_sip::message::Uri;
+use tokio::sync::mpsc;
+
+use super::Actor;
+use crate::call::Settings;
+use crate::call::machine::{Dial, LegNo, NotDialled, TrunkSetup};
+use crate::store::{Leg, TrunkId};
+use crate::trunk::limits::{Caps, Permit};
+use crate::trunk::target::{Target, TargetError};
+
+/// Events of a leg that may wait for the call: a burst of retransmissions in its ladder.
+const MAX_LEG_EVENTS: usize = 256;
+
+/// A trunk that this call may dial.
+pub(in crate::call) struct Candidate {
+    pub(in crate::call) id: TrunkId,
+    pub(in crate::call) name: String,
+    pub(in crate::call) caps: Caps,
+    pub(in crate::call) learn_rtp: bool,
+    pub(in crate::call) target: Result<Arc<Target>, TargetError>,
+}
+
+/// A leg of which something remains in the SIP stack.
+pub(super) struct ActiveLeg {
+    pub(super) no: LegNo,
+    pub(super) id: LegId,
+    pub(super) trunk: usize,
+    pub(super) source: IpAddr,
+    pub(super) events: mpsc::Receiver<LegEvent>,
+    /// The room it takes on its trunk, until nothing of it remains.
+    pub(super) permit: Arc<Permit<TrunkId>>,
+}
+
+impl Actor {
+    pub(super) async fn dial(&mut self, now: Instant, dial: Dial) -> Result<(), NotDialled> {
+        let permit = self.permit(now, dial.trunk)?;
+        let Some(candidate) = self.candidates.get(dial.trunk) else {
+            return Err(NotDialled::Transport("no such trunk".to_owned()));
+        };
+        let target = candidate.target.clone();
+        let target = target.map_err(|error| NotDialled::Transport(error.to_string()))?;
+        let remote = target.remote_of(dial.target.as_ref());
+        let is_v4 = self.media.as_ref().is_none_or(|media| media.local().is_ipv4());
+        if remote.is_ipv4() != is_v4 {
+            let why = "media.address has no RTP for the trunk's version of IP";
+            return Err(NotDialled::Transport(why.to_owned()));
+        }
+        let own = candidate.caller_id();
+        let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
+        let addressing = target.addressing(&self.number, shown.as_deref(), dial.target.as_ref());
+        tracing::info!(
+            trunk = target.name,
+            sip_call_id = dial.identity.call_id,
+            %remote,
+            "dialling"
+        );
+        let spec = InviteSpec {
+            identity: dial.identity,
+            request_uri: addressing.request_uri,
+            from: addressing.from,
+            to: addressing.to,
+            remote,
+            transport: target.transport,
+            headers: addressing.headers,
+            body: Some(Body::sdp(dial.offer)),
+            no_answer_timeout: self.inner.settings.no_answer_timeout,
+            peers: target.peers.clone(),
+        };
+        let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
+        let id = self.inner.services.sip.invite(spec, sender).await;
+        let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
+        let (no, trunk, source) = (dial.leg, dial.trunk, remote.ip());
+        self.legs.reserve_exact(1);
+        self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
+        Ok(())
+    }
+
+    /// Room on a trunk: what was admitted for the first leg; what a leg of the same trunk has
+    /// already (a redirect, another codec set); else a new one.
+    fn permit(&mut self, now: Instant, trunk: usize) -> Result<Arc<Permit<TrunkId>>, NotDialled> {
+        if let Some(first) = self.first_trunk.take() {
+            return Ok(first);
+        }
+        if let Some(leg) = self.legs.iter().rev().find(|leg| leg.trunk == trunk) {
+            return Ok(Arc::clone(&leg.permit));
+        }
+        let candidate = self.candidates.get(trunk).ok_or(NotDialled::OverLimit)?;
+        let limits = &self.inner.registry.trunks;
+        let admitted = limits.admit(now, candidate.id, candidate.caps);
+        admitted.map(Arc::new).map_err(|_| NotDialled::OverLimit)
+    }
+}
+
+impl Candidate {
+    /// Its caller id, where request and key have none.
+    pub(in crate::call) fn caller_id(&self) -> Option<String> {
+        self.target.as_ref().ok().and_then(|target| target.caller_id().map(str::to_owned))
+    }
+
+    /// What its row says of an INVITE to it.
+    pub(in crate::call) fn leg(&self, identity: &Identity) -> Leg {
+        leg_row(Some(self), identity, None)
+    }
+
+    /// As the machine sees it.
+    pub(in crate::call) fn setup(&self, media: Option<IpAddr>, settings: &Settings) -> TrunkSetup {
+        let target = self.target.as_ref().ok();
+        let named = target.into_iter().flat_map(|it| &it.codecs);
+        let own: Vec<Codec> = named.filter_map(|name| Codec::from_name(name)).collect();
+        TrunkSetup {
+            name: self.name.clone(),
+            caller_id: self.caller_id(),
+            media: media.or(target.map(|it| it.local)).unwrap_or(IpAddr::from([127, 0, 0, 1])),
+            codecs: if own.is_empty() { settings.codecs.clone() } else { own },
+            hosts: target.map(|it| it.hosts.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+pub(super) fn leg_row(
+    candidate: Option<&Candidate>,
+    identity: &Identity,
+    redirect: Option<&Uri>,
+) -> Leg {
+    let target = candidate.and_then(|it| it.target.as_ref().ok());
+    Leg {
+        sip_call_id: identity.call_id.clone(),
+        from_tag: identity.from_tag.clone(),
+        branch: identity.branch.clone(),
+        cseq: i64::from(identity.cseq),
+        remote: target.map_or_else(String::new, |it| it.remote_of(redirect).to_string()),
+        transport: target.map_or("udp", |it| it.transport.as_str()).to_ascii_lowercase(),
+    }
+}
