@@ -4,7 +4,7 @@
 //! long it took; never the body, never a key.
 #![allow(clippy::disallowed_methods, reason = "a driver: measures how long requests take")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -93,10 +93,17 @@ fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
         if !is_ours(client) {
             break;
         }
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(address) = hop_address(hop.trim()) else { break };
         client = address.to_canonical();
     }
     client
+}
+
+/// An address as proxies write it: alone, in brackets, or with the client's port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let alone = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|it| it.ip());
+    alone.parse().ok().or_else(with_port)
 }
 
 #[cfg(test)]
@@ -116,6 +123,9 @@ mod tests {
             ("10.0.0.1", &["127.0.0.1, 198.51.100.9, 10.9.9.9"], "198.51.100.9"),
             ("10.0.0.1", &["127.0.0.1, 198.51.100.9", "10.9.9.9"], "198.51.100.9"),
             ("10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+            ("10.0.0.1", &["198.51.100.9:4711"], "198.51.100.9"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
             ("10.0.0.1", &["198.51.100.9, rubbish"], "10.0.0.1"),
             ("10.0.0.1", &["10.0.0.2"], "10.0.0.2"),
         ] {

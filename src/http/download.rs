@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
@@ -41,10 +41,12 @@ impl File {
     }
 }
 
-/// The response to a GET or HEAD (the framework drops a HEAD's body).
+/// The response to a GET or HEAD (the framework drops a HEAD's body), of which only GET has ranges
+/// (RFC 9110 §14.2).
 pub(super) async fn respond(
     file: File,
     filename: &str,
+    method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let File { mut file, length, etag } = file;
@@ -53,8 +55,9 @@ pub(super) async fn respond(
         set(&mut response, header::ETAG, &etag);
         return Ok(response);
     }
-    let current = text(headers, &header::IF_RANGE).is_none_or(|known| known == etag);
-    let asked = text(headers, &header::RANGE).filter(|_| current);
+    let is_current = text(headers, &header::IF_RANGE).is_none_or(|known| known == etag);
+    let may_be_part = is_current && method == Method::GET;
+    let asked = text(headers, &header::RANGE).filter(|_| may_be_part);
     let (status, first, count) = match asked.map(|range| parse_range(range, length)) {
         None | Some(Range::Ignored) => (StatusCode::OK, 0, length),
         Some(Range::Part { first, last }) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
@@ -96,7 +99,9 @@ enum Range {
 }
 
 fn parse_range(text: &str, length: u64) -> Range {
-    let Some(spec) = text.strip_prefix("bytes=") else { return Range::Ignored };
+    // The unit's case does not count (§14.1).
+    let unit = text.split_once('=').filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+    let Some((_, spec)) = unit else { return Range::Ignored };
     let Some((first, last)) = spec.trim().split_once('-') else { return Range::Ignored };
     let number = |text: &str| text.parse::<u64>().ok();
     match (first.is_empty(), last.is_empty()) {
@@ -156,6 +161,7 @@ mod tests {
             ("bytes=5-4", Range::Ignored),
             ("bytes=a-b", Range::Ignored),
             ("bytes=0-1,4-5", Range::Ignored),
+            ("Bytes=0-0", part(0, 0)),
             ("items=0-1", Range::Ignored),
             ("bytes=-", Range::Ignored),
         ] {

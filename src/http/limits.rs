@@ -19,6 +19,10 @@ pub(super) const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long a client may leave what we send it unread, before its connection is given up.
 pub(super) const UNREAD_TIME: Duration = Duration::from_secs(30);
 
+/// The bytes of its answers that a client has to take in each [`UNREAD_TIME`]: 4 kbit/s, a tenth of
+/// the worst mobile network.
+pub(super) const UNREAD_BYTES: u64 = 16 * 1024;
+
 /// The bytes of a request's headers; more is 431. The longest honest ones have a key, an
 /// idempotency key and a proxy's trail: under 4 KiB.
 pub(super) const HEADER_BYTES: usize = 16 * 1024;

@@ -21,6 +21,7 @@ mod health;
 mod idempotency;
 mod limits;
 pub mod openapi;
+mod outgoing;
 mod page;
 mod place;
 mod recordings;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
@@ -120,7 +121,7 @@ async fn envelope(
     let line = Line::begin(&mut request, &proxies);
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        let kept = [axum::http::header::ALLOW, idempotency::REPLAYED].map(|name| {
+        let kept = [header::ALLOW, header::CONTENT_RANGE, idempotency::REPLAYED].map(|name| {
             let value = response.headers_mut().remove(&name);
             (name, value)
         });
@@ -149,7 +150,7 @@ fn request_id() -> String {
 fn is_bare_rejection(response: &Response) -> bool {
     let plain = response
         .headers()
-        .get(axum::http::header::CONTENT_TYPE)
+        .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     response.status() == StatusCode::BAD_REQUEST && plain
 }

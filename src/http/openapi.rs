@@ -5,8 +5,11 @@
 //! `/openapi.json` and `/docs` ask for no key.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -20,7 +23,8 @@ const REQUEST_ID: &str = "#/components/headers/RequestId";
 
 /// `GET /openapi.json`
 pub(super) async fn serve() -> Response {
-    axum::Json(document()).into_response()
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }
 
 /// The document.

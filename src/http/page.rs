@@ -1,9 +1,11 @@
 //! `GET /docs`: the document as a page that needs neither network nor script.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::openapi;
@@ -20,11 +22,12 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:t
 
 /// `GET /docs`
 pub(super) async fn serve() -> Response {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| page(&openapi::document()).into());
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
-    (headers, page(&openapi::document())).into_response()
+    (headers, PAGE.clone()).into_response()
 }
 
 fn page(document: &Value) -> String {

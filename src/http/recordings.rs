@@ -1,7 +1,7 @@
 //! The five paths of recordings. A file is found by its row, never by a client's path.
 
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 
 use super::auth::Customer;
@@ -56,16 +56,18 @@ pub(super) async fn download(
     State(app): State<App>,
     Customer(auth): Customer,
     Path(call_id): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let recording = app.store.recording_of_call(&auth, &call_id).await?.ok_or_else(not_found)?;
-    send(&app, &recording, &headers).await
+    send(&app, &recording, &method, &headers).await
 }
 
 pub(super) async fn download_file(
     State(app): State<App>,
     Customer(auth): Customer,
     Path(filename): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if filename.contains(['/', '\\', '\0']) || !filename.ends_with(".wav") {
@@ -73,7 +75,7 @@ pub(super) async fn download_file(
         return Err(ApiError::invalid(message));
     }
     let found = app.store.recording_by_filename(&auth, &filename).await?;
-    send(&app, &found.ok_or_else(not_found)?, &headers).await
+    send(&app, &found.ok_or_else(not_found)?, &method, &headers).await
 }
 
 pub(super) async fn stop(
@@ -89,10 +91,15 @@ pub(super) async fn stop(
     }))
 }
 
-async fn send(app: &App, recording: &Recording, headers: &HeaderMap) -> Result<Response, ApiError> {
+async fn send(
+    app: &App,
+    recording: &Recording,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let path = app.recordings.join(&recording.filename);
     match File::open(&path, recording.finished_at.is_none()).await {
-        Ok(file) => download::respond(file, &recording.filename, headers).await,
+        Ok(file) => download::respond(file, &recording.filename, method, headers).await,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_found()),
         Err(error) => {
             tracing::error!(call_id = recording.call_id, %error, "a recording can't be read");

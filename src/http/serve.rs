@@ -3,15 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -20,9 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::crowd::{Busy, Crowd, Member};
+use super::crowd::{Crowd, Member};
 use super::error::ApiError;
 use super::limits;
+use super::outgoing::{Answer, Counted};
 use super::tls::Tls;
 
 /// A bound address, ready to serve.
@@ -82,7 +81,9 @@ impl Listener {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 now = sweep.tick() => {
-                    crowd.cut_older(now.into_std() - self.limits.header_time);
+                    let now = now.into_std();
+                    crowd.cut_older(now, self.limits.header_time);
+                    crowd.cut_stalled(now, self.limits.unread_time, limits::UNREAD_BYTES);
                     continue;
                 }
                 () = stop.cancelled() => break,
@@ -195,44 +196,20 @@ impl Connection {
             async move {
                 let response = to_the_end(router, request).await;
                 // At work until the last frame of the answer has gone out.
-                let response = response.map(|body| Answer { body, _at_work: busy });
+                let busy = busy.answer(Instant::now());
+                let response = response.map(|body| Answer::new(body, busy));
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
         let builder = builder(limits);
-        let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Counted::new(stream, member.sent()));
+        let served = watcher.watch(builder.serve_connection(stream, service));
         tokio::select! {
             served = served => if let Err(error) = served {
                 tracing::debug!(%client, %error, "a connection ended early");
             },
-            () = member.cut() => tracing::debug!(%client, "a connection that waited gave way"),
+            () = member.cut() => tracing::debug!(%client, "a connection that waited, or stalled, gave way"),
         }
-    }
-}
-
-/// The body of an answer, during which its connection is at work.
-struct Answer {
-    body: Body,
-    _at_work: Busy,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<bytes::Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod admin;
 pub mod certificate;
+mod descriptors;
 pub mod lock;
 mod trust;
 
@@ -33,7 +34,7 @@ use crate::call::{self, Calls, Services, Settings, Timing};
 use crate::cli::{CliError, Common};
 use crate::config::{self, Config, GoogleCredentials, parse_duration};
 use crate::control::Control;
-use crate::http::serve::Listener;
+use crate::http::serve::{Limits, Listener};
 use crate::http::tls::Tls;
 use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
@@ -78,12 +79,6 @@ const AT_ONCE: Patience = Patience {
 /// How long an ACK waits for its answer's row at most: a far end repeats its 200 after T1 (500 ms).
 const HOLD_ACK: Duration = Duration::from_millis(400);
 
-/// Descriptors besides those of calls: listeners, connections, database, files.
-const SPARE_DESCRIPTORS: u64 = 1_024;
-
-/// Descriptors of a call: RTP, RTCP, its recording.
-const DESCRIPTORS_A_CALL: u64 = 3;
-
 /// `kaphila serve`
 #[derive(Debug, Args)]
 #[command(
@@ -114,7 +109,6 @@ pub async fn serve(common: &Common, args: ServeArgs) -> Result<(), CliError> {
         crate::cli::make_folder(folder)?;
     }
     let _lock = lock::take(&config.paths.lock()).map_err(failed)?;
-    raise_descriptors(config.media.max_calls);
     let server = Server::start(common, &config, !args.no_migrate).await?;
     for (what, address) in &server.addresses {
         println!("kaphila: {what} on {address}");
@@ -177,6 +171,9 @@ impl Server {
         // Addresses are taken before a crash is recovered from: a start that fails changes nothing.
         let listeners = bind(&config.http.listen)?;
         let admin_listeners = bind(&config.admin_listen)?;
+        let connections =
+            descriptors::raise(config.media.max_calls, listeners.len() + admin_listeners.len());
+        let limits = Limits { connections, ..Limits::default() };
         let control = Control::bind(&config.paths.control()).map_err(failed)?;
         let (sip, incoming) = Sip::start(sip_config(config)).map_err(failed)?;
         drop(incoming);
@@ -216,7 +213,7 @@ impl Server {
         ] {
             for listener in listeners {
                 addresses.push((what, listener.address));
-                let listener = listener.with_tls(tls.clone());
+                let listener = listener.with_tls(tls.clone()).with_limits(limits);
                 tasks.spawn(listener.serve(router.clone(), stop.clone()));
             }
         }
@@ -467,26 +464,5 @@ fn listening(dtmf: config::Dtmf) -> Listening {
         config::Dtmf::Both => Listening::Both,
         config::Dtmf::Rfc4733 => Listening::Rfc4733,
         config::Dtmf::Inband => Listening::Inband,
-    }
-}
-
-/// Raises the limit of open files to what `media.max_calls` needs, or says that it cannot.
-fn raise_descriptors(max_calls: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = max_calls as u64 * DESCRIPTORS_A_CALL + SPARE_DESCRIPTORS;
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.current.unwrap_or(u64::MAX);
-    if current >= wanted {
-        return;
-    }
-    let possible = limit.maximum.unwrap_or(u64::MAX).min(wanted);
-    let raised = Rlimit { current: Some(possible), maximum: limit.maximum };
-    let got = setrlimit(Resource::Nofile, raised).map_or(current, |()| possible);
-    if got < wanted {
-        tracing::warn!(
-            open_files = got,
-            wanted,
-            "the limit of open files is short of media.max_calls; raise it (ulimit -n) or lower that"
-        );
     }
 }

@@ -212,6 +212,16 @@ async fn recordings_and_the_last_event() {
         assert_eq!(part.status(), 206);
         assert_eq!(part.headers()["content-range"], format!("bytes 0-43/{}", bytes.len()));
         assert_eq!(part.bytes().await.unwrap(), bytes[..44]);
+        let beyond = api
+            .request(Method::GET, &path)
+            .header("range", "bytes=99999999-")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(beyond.status(), 416);
+        assert_eq!(beyond.headers()["content-range"], format!("bytes */{}", bytes.len()));
+        let head = api.request(Method::HEAD, &path).header("range", "bytes=0-43");
+        assert_eq!(head.send().await.unwrap().status(), 200, "RFC 9110 §14.2");
         let same =
             api.request(Method::GET, &path).header("if-none-match", etag).send().await.unwrap();
         assert_eq!(same.status(), 304);

@@ -28,6 +28,7 @@ async fn listen(limits: Limits, tls: Option<Tls>) -> (u16, CancellationToken) {
     let listener = listener.with_limits(limits).with_tls(tls.map(Into::into));
     let (port, stop) = (listener.address.port(), CancellationToken::new());
     let router = Router::new().route("/", get(|| async { "here" })).route("/long", get(long));
+    let router = router.route("/pieces", get(pieces));
     tokio::spawn(listener.serve(router, stop.clone()));
     (port, stop)
 }
@@ -35,6 +36,20 @@ async fn listen(limits: Limits, tls: Option<Tls>) -> (u16, CancellationToken) {
 /// An answer of 64 MiB.
 async fn long() -> Vec<u8> {
     vec![b'x'; 64 << 20]
+}
+
+/// As much, in pieces that are made as they are taken.
+async fn pieces() -> axum::body::Body {
+    let piece = || Ok::<_, std::convert::Infallible>(vec![b'x'; 64 << 10]);
+    let pieces = futures_util::stream::iter(std::iter::repeat_with(piece).take(1 << 10));
+    axum::body::Body::from_stream(pieces)
+}
+
+/// A connection whose kernel takes no more than a few KiB that nobody has read.
+async fn connect_small(port: u16) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
 }
 
 fn short() -> Limits {
@@ -160,6 +175,72 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     let (answer, took) = until_closed(stream).await;
     assert!(answer.len() < 64 << 20 && took < Duration::from_secs(4), "{} {took:?}", answer.len());
+    is_served(port).await;
+    stop.cancel();
+}
+
+/// Reads `piece` bytes every `pause` until the connection ends or `time` is over; how long it lasted.
+async fn sip_at_it(
+    mut stream: TcpStream,
+    piece: usize,
+    pause: Duration,
+    time: Duration,
+) -> Duration {
+    let began = Instant::now();
+    let mut buffer = vec![0; piece];
+    while began.elapsed() < time {
+        match timeout(time, stream.read_exact(&mut buffer)).await {
+            Ok(Ok(_)) => tokio::time::sleep(pause).await,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    began.elapsed()
+}
+
+/// A byte now and then keeps the kernel's own time-out away; 16 KiB a second it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_taken_steadily_or_given_up() {
+    let (port, stop) = listen(short(), None).await;
+    let pause = Duration::from_millis(100);
+    let asked = async |piece: usize, time: Duration| {
+        let mut stream = connect_small(port).await;
+        stream.write_all(b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        sip_at_it(stream, piece, pause, time).await
+    };
+    let (four, patience) = (Duration::from_secs(4), PATIENCE);
+    let (trickling, honest) = tokio::join!(asked(100, patience), asked(16 << 10, four));
+    // What was on its way when it was given up is still read: 100 bytes at a time.
+    assert!(trickling < patience, "a trickle holds its place");
+    assert!(honest >= four, "cut off after {honest:?}");
+    is_served(port).await;
+    stop.cancel();
+}
+
+/// RFC 9113 §5.2: a client says how much it takes, also nothing at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http_2_client_that_takes_nothing_holds_nothing() {
+    let limits = Limits { connections: 2, ..short() };
+    let (port, stop) = listen(limits, None).await;
+    let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS with SETTINGS_INITIAL_WINDOW_SIZE (4) = 0, §6.5.
+    request.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    // HEADERS of stream 1, END_STREAM and END_HEADERS: RFC 7541 appendix A names 2 (:method GET),
+    // 6 (:scheme http), 4 (:path) and 1 (:authority).
+    request.extend([0, 0, 14, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x44, 7]);
+    request.extend(b"/pieces");
+    request.extend([0x41, 1, b'x']);
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(port).await;
+        stream.write_all(&request).await.unwrap();
+        stalled.push(tokio::spawn(until_closed(stream)));
+    }
+    for client in stalled {
+        let (_, took) = client.await.unwrap();
+        // A request that is refused would be closed at once.
+        let expected = Duration::from_millis(900)..Duration::from_secs(5);
+        assert!(expected.contains(&took), "held its place for {took:?}");
+    }
     is_served(port).await;
     stop.cancel();
 }
