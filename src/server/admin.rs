@@ -1,18 +1,19 @@
 //! The operator's HTTP: `/metrics`, `/ready`, `/live`. Never the customers' API.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use kaphila_media::engine::Engine;
 use kaphila_sip::net::Sip;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
-use std::sync::Arc;
-
-use kaphila_media::engine::Engine;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::call::Calls;
 use crate::store::{Millis, Store};
@@ -105,10 +106,14 @@ fn media(registry: &mut Registry, engine: &Engine) {
     gauge("ports_in_use", "Pairs of ports that calls hold", whole(stats.ports_in_use));
     gauge("ports", "Pairs of ports in the range", whole(stats.ports));
     gauge("recordings_active", "Recordings being written", stats.recordings.cast_signed());
-    let p99 = i64::try_from(stats.lateness.quantile(0.99).as_micros()).unwrap_or(i64::MAX);
-    gauge("slot_lateness_p99_us", "Slots' lateness since the start, 99th percentile", p99);
-    let recent = i64::try_from(stats.recent_lateness.as_micros()).unwrap_or(i64::MAX);
-    gauge("slot_lateness_recent_us", "The latest slot of the last second", recent);
+    let mut seconds = |name: &str, help: &str, time: Duration| {
+        let value = ConstGauge::new(time.as_secs_f64());
+        registry.register_with_unit(format!("media_{name}"), help, Unit::Seconds, value);
+    };
+    let p99 = stats.lateness.quantile(0.99);
+    seconds("slot_lateness_p99", "Slots' lateness since the start, 99th percentile", p99);
+    let recent = stats.recent_lateness;
+    seconds("slot_lateness_recent", "The latest slot of the last second", recent);
     let mut count = |name: &str, help: &str, value: u64| {
         registry.register(format!("media_{name}"), help, ConstCounter::new(value));
     };

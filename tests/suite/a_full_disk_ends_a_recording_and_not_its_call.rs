@@ -70,7 +70,8 @@ async fn it_is_partial_with_the_reason_and_the_call_goes_on() {
         hooks.expect(call, "tts.played").await;
     }
     // Pacing of all that was sent, in microseconds: a slot is 2 ms.
-    println!("slot lateness p99: {} us", site.metric("kaphila_media_slot_lateness_p99_us").await);
+    let p99 = site.metric("kaphila_media_slot_lateness_p99_seconds").await;
+    println!("slot lateness p99: {:.0} us", p99 * 1e6);
     assert!(site.metric("kaphila_media_recordings_partial_total").await >= 2.0);
     for call in &calls {
         assert_eq!(site.post("/hangup", json!({ "callId": call })).await.status, 200);

@@ -39,6 +39,7 @@ mod every_act_is_in_the_audit;
 mod every_answer_is_hardened_and_every_request_logged;
 mod every_example_of_the_contract_holds;
 mod https_is_served_and_renewed;
+mod metrics_read_as_prometheus_reads_them;
 mod no_secret_is_in_a_log;
 mod peers;
 mod rubbish_on_every_port_harms_no_call;
