@@ -22,7 +22,7 @@ pub(super) struct BackupArgs {
 /// `kaphila restore`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Stop the server first. The file is checked before anything is changed; the old database\nstays beside the new one. What happened since the backup is not in it: credits are as they\nwere, and webhooks that waited then are sent again.\n\nExample:\n  kaphila restore /var/backups/kaphila-2026-02-17.db"
+    after_help = "Stop the server first. The file is checked before anything is changed; the old database\nstays beside the new one, be it damaged or not. What happened since the backup is not in\nit: credits are as they were, and webhooks that waited then are sent again.\n\nExample:\n  kaphila restore /var/backups/kaphila-2026-02-17.db"
 )]
 pub(super) struct RestoreArgs {
     /// A file that `kaphila backup` wrote.
@@ -54,6 +54,10 @@ pub(super) async fn restore(common: &Common, args: &RestoreArgs) -> Result<(), C
     // A backup of an earlier version is brought up to date.
     let (_, store) = common.open_store().await?;
     store.close().await;
+    if let Some(damage) = old.as_ref().and_then(|old| old.damage.as_ref()) {
+        eprintln!("kaphila: the old database could not be read, it is kept as it was: {damage}");
+    }
+    let old = old.map(|old| old.path);
     let value = json!({ "restored": args.file, "before": old });
     output::print(common.json, &value, || {
         let kept = old.map(|old| format!("; the old database is {}", old.display()));

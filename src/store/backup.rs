@@ -32,6 +32,9 @@ pub enum BackupError {
         /// What is wrong with it.
         why: String,
     },
+    /// Another process has the database open.
+    #[error("{0} is in use by another process: end it first")]
+    InUse(PathBuf),
     /// A file could not be read, written or renamed.
     #[error("{path}: {source}")]
     File {
@@ -84,9 +87,10 @@ pub async fn write(url: &str, file: &Path) -> Result<u64, BackupError> {
     if file.exists() {
         return Err(BackupError::Exists(file.to_owned()));
     }
-    let part = beside(file, "part");
-    let written = write_part(&from, &part).await.and_then(|bytes| {
+    let part = beside(file, ".part");
+    let written = copy(&from, &part).await.and_then(|bytes| {
         fs::rename(&part, file).map_err(io(file))?;
+        sync_folder(file)?;
         Ok(bytes)
     });
     if written.is_err() {
@@ -96,9 +100,11 @@ pub async fn write(url: &str, file: &Path) -> Result<u64, BackupError> {
     written
 }
 
-async fn write_part(from: &Path, part: &Path) -> Result<u64, BackupError> {
+/// Copies a database as it stands at one moment, on disk when this returns.
+async fn copy(from: &Path, part: &Path) -> Result<u64, BackupError> {
+    remove(part)?;
     // Made before SQLite would make it, for its owner alone.
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
     let made = made.map_err(io(part))?;
     let mut connection = open(from).await?;
     let name = part.to_string_lossy().into_owned();
@@ -109,43 +115,106 @@ async fn write_part(from: &Path, part: &Path) -> Result<u64, BackupError> {
     made.metadata().map(|data| data.len()).map_err(io(part))
 }
 
-/// Puts a backup in the place of the database of `url`; the old one stays beside it, and its name is
-/// returned. No server may run.
+/// What was there before a restore.
+#[derive(Debug)]
+pub struct Before {
+    /// The old database's name now.
+    pub path: PathBuf,
+    /// Why SQLite could not read it; its log, if it had one, stays beside it.
+    pub damage: Option<String>,
+}
+
+/// Puts a backup in the place of the database of `url`; the old one stays beside it. No server may
+/// run. A crash at any point leaves the old one or the new one in its place.
 ///
 /// # Errors
 /// [`BackupError`]; the database is as it was then.
-pub async fn restore(url: &str, file: &Path, now: Millis) -> Result<Option<PathBuf>, BackupError> {
+pub async fn restore(url: &str, file: &Path, now: Millis) -> Result<Option<Before>, BackupError> {
     let to = file_of(url)?;
     check(file).await?;
-    let part = beside(&to, "restored");
-    let _ = fs::remove_file(&part);
-    fs::copy(file, &part).map_err(io(&part))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(&part, mode).map_err(io(&part))?;
-    File::open(&part).and_then(|part| part.sync_all()).map_err(io(&part))?;
-    let aside = beside(&to, &format!("before-{}", now.0));
-    let is_there = to.exists();
-    if is_there {
-        // Its log belongs to it: what is in there goes into the file first.
-        settle(&to).await?;
-        fs::rename(&to, &aside).map_err(io(&to))?;
+    let part = beside(&to, ".restored");
+    copy(file, &part).await?;
+    let old = set_aside(&to, &beside(&to, &format!(".before-{}", now.0))).await?;
+    for log in LOGS.map(|end| beside(&to, end)) {
+        remove(&log)?;
     }
-    for log in ["wal", "shm"].map(|end| PathBuf::from(format!("{}-{end}", to.display()))) {
-        if log.exists() {
-            fs::remove_file(&log).map_err(io(&log))?;
-        }
-    }
+    // Never the new database with the old one's log.
+    sync_folder(&to)?;
     fs::rename(&part, &to).map_err(io(&to))?;
-    Ok(is_there.then_some(aside))
+    sync_folder(&to)?;
+    Ok(old)
+}
+
+/// What SQLite keeps beside a database in use.
+const LOGS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Gives a database that nobody uses a second name, and its log too unless all of that could be
+/// written into the file.
+async fn set_aside(path: &Path, aside: &Path) -> Result<Option<Before>, BackupError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    // First of all: opening a damaged database may change it.
+    let names =
+        || std::iter::once("").chain(LOGS).map(|end| (beside(path, end), beside(aside, end)));
+    for (name, second) in names().filter(|(name, _)| name.exists()) {
+        fs::hard_link(&name, &second).map_err(io(&second))?;
+    }
+    sync_folder(path)?;
+    let settled = settle(path).await;
+    if matches!(settled, Err(BackupError::InUse(_))) {
+        names().try_for_each(|(_, second)| remove(&second))?;
+        return settled.map(|()| None);
+    }
+    // SQLite empties a log of which all is in the file.
+    let log = beside(aside, "-wal");
+    if log.metadata().map_or(true, |log| log.len() == 0) {
+        LOGS.iter().try_for_each(|end| remove(&beside(aside, end)))?;
+    }
+    let damage = settled.err().map(|error| error.to_string());
+    Ok(Some(Before { path: aside.to_owned(), damage }))
 }
 
 /// Writes the log of a database that nobody uses into its file.
 async fn settle(path: &Path) -> Result<(), BackupError> {
+    let failed = |error: sqlx::Error| match &error {
+        sqlx::Error::Database(it) if it.code().is_some_and(|code| is_busy(&code)) => {
+            BackupError::InUse(path.to_owned())
+        }
+        _ => database(path)(error),
+    };
     let options = SqliteConnectOptions::new().filename(path);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(database(path))?;
-    let settled = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
-    settled.map_err(database(path))?;
-    connection.close().await.map_err(database(path))
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    // Without a log SQLite would not look at the file.
+    sqlx::query("SELECT COUNT(*) FROM sqlite_schema")
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    if busy == 0 { Ok(()) } else { Err(BackupError::InUse(path.to_owned())) }
+}
+
+/// SQLite's BUSY and LOCKED, extended codes too.
+fn is_busy(code: &str) -> bool {
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xFF, 5 | 6))
+}
+
+fn remove(file: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(io(file)),
+    }
+}
+
+/// What was named anew in a file's folder is so after a loss of power, too.
+fn sync_folder(file: &Path) -> Result<(), BackupError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))
 }
 
 /// It is whole, it is ours, and no newer version's.
@@ -176,7 +245,6 @@ async fn check(file: &Path) -> Result<(), BackupError> {
 
 fn beside(file: &Path, end: &str) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".");
     name.push(end);
     file.with_file_name(name)
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use crate::store_fixture::{Database, OLD_KEY};
 use crate::support::exchange::{Callee, Exchange};
@@ -31,6 +32,10 @@ async fn while_calls_come_and_go() {
     };
     let before = place(1).await;
     let file = site.path("copy.db").display().to_string();
+    // What an earlier attempt left there, for everybody to read.
+    let part = site.path("copy.db.part");
+    fs::write(&part, "half").unwrap();
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o644)).unwrap();
     let told = site.done(&["backup", "--json", &file]).await;
     let bytes = fs::metadata(&file).unwrap().len();
     assert_eq!(
@@ -44,7 +49,7 @@ async fn while_calls_come_and_go() {
         hooks.expect(call, "call.ended").await;
     }
     // Not under a running server.
-    fails(&site, &["restore", &file], "data").await;
+    fails(&site, &["restore", &file], "another kaphila serves from").await;
     serving.terminate();
     assert!(serving.ends(Duration::from_secs(30)).await.success());
     let credits = async || site.get("/api/me").await.json()["apiKey"]["credits"].clone();
@@ -104,6 +109,90 @@ async fn what_is_no_backup_changes_nothing() {
     site.done(&["restore", &file]).await;
     let key = site.done(&["key", "show", "key_1", "--json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&key).unwrap()["credits"], 4, "{OLD_KEY}");
+}
+
+/// A statement at a database of its own, closed afterwards.
+async fn execute(file: &Path, statement: &'static str) {
+    let mut connection = connect(file).await;
+    connection.execute(statement).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn connect(file: &Path) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+}
+
+async fn credits(file: &Path) -> i64 {
+    let mut connection = connect(file).await;
+    sqlx::query_scalar("SELECT credits FROM api_keys").fetch_one(&mut connection).await.unwrap()
+}
+
+/// Leaves a log with the last credits beside the database, as a crash does.
+async fn leave_a_log(file: &Path, credits: &'static str) {
+    let wal = file.with_file_name("kaphila.db-wal");
+    let mut connection = connect(file).await;
+    connection.execute("PRAGMA wal_autocheckpoint = 0").await.unwrap();
+    connection.execute(credits).await.unwrap();
+    let (whole, log) = (fs::read(file).unwrap(), fs::read(&wal).unwrap());
+    assert!(!log.is_empty());
+    connection.close().await.unwrap();
+    fs::write(file, whole).unwrap();
+    fs::write(&wal, log).unwrap();
+}
+
+#[tokio::test]
+async fn in_the_place_of_a_database_that_cannot_be_read() {
+    let site = Site::with_trunks(&[([127, 0, 0, 1], 9).into()]).await;
+    let database = site.path("data/kaphila.db");
+    let good = site.path("good.db").display().to_string();
+    site.done(&["backup", &good]).await;
+    for rubbish in ["this file was a database until its disk died".repeat(99), String::new()] {
+        leave_a_log(&database, "UPDATE api_keys SET credits = credits + 1").await;
+        let log = fs::read(site.path("data/kaphila.db-wal")).unwrap();
+        fs::write(&database, &rubbish).unwrap();
+        let output = site.kaphila(&["restore", "--json", &good]).await;
+        let (told, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("could not be read"), !rubbish.is_empty(), "{said}");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        // The old one is kept as it was, its log too, and that is not taken for the new one's.
+        let old = told["before"].as_str().unwrap();
+        assert_eq!(fs::read_to_string(old).unwrap(), rubbish);
+        assert!(fs::read(format!("{old}-wal")).unwrap() == log, "the log is kept");
+        assert_eq!(credits(&database).await, 100_000);
+        assert_eq!(fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn in_the_place_of_a_database_that_a_crash_left() {
+    let site = Site::with_trunks(&[([127, 0, 0, 1], 9).into()]).await;
+    let database = site.path("data/kaphila.db");
+    let good = site.path("good.db").display().to_string();
+    site.done(&["backup", &good]).await;
+    leave_a_log(&database, "UPDATE api_keys SET credits = 77").await;
+    let told = site.done(&["restore", "--json", &good]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let old = Path::new(told["before"].as_str().unwrap()).to_owned();
+    assert_eq!((credits(&old).await, credits(&database).await), (77, 100_000));
+    assert!(!fs::exists(format!("{}-wal", old.display())).unwrap(), "it is in the file");
+
+    // While somebody reads it, it is left alone.
+    execute(&database, "UPDATE api_keys SET credits = 78").await;
+    let mut reader = connect(&database).await;
+    reader.execute("BEGIN; SELECT COUNT(*) FROM api_keys").await.unwrap();
+    execute(&database, "UPDATE api_keys SET credits = 79").await;
+    fails(&site, &["restore", &good], "is in use by another process").await;
+    assert_eq!(credits(&database).await, 79);
+    let asides = fs::read_dir(site.path("data")).unwrap();
+    let asides = asides.filter(|it| {
+        let name = it.as_ref().unwrap().file_name();
+        name.to_string_lossy().contains("before-")
+    });
+    assert_eq!(asides.count(), 1, "that of the first restore");
+    reader.close().await.unwrap();
+    site.done(&["restore", &good]).await;
+    assert_eq!(credits(&database).await, 100_000);
 }
 
 #[tokio::test]
