@@ -35,7 +35,8 @@ pub(super) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Ready is: new calls are taken and the database can be written.
+/// Ready is: new calls are taken and the database can be written. What waits in the journal is of
+/// calls that are placed already, and is told by `/metrics`.
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.calls.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
@@ -62,6 +63,13 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         "Writes on local disk that wait for the database",
         ConstGauge::new(waiting),
     );
+    let (errors, refused) = admin.store.journal_faults();
+    for (name, help, value) in [
+        ("journal_errors", "Writes that the journal's disk did not take", errors),
+        ("journal_refused", "Records of the journal that the database refused", refused),
+    ] {
+        registry.register(name, help, ConstCounter::new(value));
+    }
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::journal::{Journal, Record, What};
-use super::{Inner, Store, StoreError, SyncMode, ops};
+use super::{Inner, Store, StoreError, SyncMode, ops, secret};
 
 /// Records that are written back together.
 const BATCH: usize = 128;
@@ -27,7 +27,8 @@ impl Store {
     /// # Errors
     /// The file; the database, the file is as it was then.
     pub async fn open_journal(&self, path: &Path, sync: SyncMode) -> Result<(), StoreError> {
-        let journal = Arc::new(Journal::open(path, sync)?);
+        let database = self.write(ops::Identify { new: secret::new_identity() }).await?;
+        let journal = Arc::new(Journal::open(path, sync, &database)?);
         let left = journal.waiting();
         if left > 0 {
             tracing::info!(records = left, journal = %path.display(), "writing what was left");
@@ -45,6 +46,13 @@ impl Store {
     #[must_use]
     pub fn journal_waiting(&self) -> u64 {
         self.inner.journal.get().map_or(0, |journal| journal.waiting())
+    }
+
+    /// Since the start: how many writes the journal's disk did not take, and how many of its records
+    /// the database refused.
+    #[must_use]
+    pub fn journal_faults(&self) -> (u64, u64) {
+        self.inner.journal.get().map_or((0, 0), |journal| (journal.errors(), journal.refused()))
     }
 
     /// Writes what a live call did. `true`: it is new, as far as is known; while the database is away
@@ -107,16 +115,19 @@ impl Store {
         let records = journal.first(BATCH).await;
         // The writer takes them in the order in which they are polled first: that of the journal.
         let written = join_all(records.iter().map(|record| self.apply(record))).await;
+        let mut refused = Vec::new();
         for (record, written) in records.iter().zip(written) {
             match written {
                 Err(error) if error.is_unavailable() => return Err(error),
-                Err(error) => {
-                    let call = record.call();
-                    let call_id = call.as_ref().map(super::CallRef::call_id);
-                    tracing::error!(%error, call_id, "a record of the journal cannot be written");
-                }
+                Err(error) => refused.push((record, error)),
                 Ok(_) => {}
             }
+        }
+        for (record, error) in refused {
+            let kept_in = journal.keep_refused(record).await?;
+            let (call, kept_in) = (record.call(), kept_in.display());
+            let call_id = call.as_ref().map(super::CallRef::call_id);
+            tracing::error!(%error, call_id, %kept_in, "a record of the journal cannot be written");
         }
         journal.forget(records.len()).await?;
         Ok(())

@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::Millis;
+use super::files::{self, beside};
 
 /// Why a copy was not made or not taken.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +135,7 @@ pub async fn restore(url: &str, file: &Path, now: Millis) -> Result<Option<Befor
     check(file).await?;
     let part = beside(&to, ".restored");
     copy(file, &part).await?;
+    make_another(&part).await?;
     let old = set_aside(&to, &beside(&to, &format!(".before-{}", now.0))).await?;
     for log in LOGS.map(|end| beside(&to, end)) {
         remove(&log)?;
@@ -143,6 +145,21 @@ pub async fn restore(url: &str, file: &Path, now: Millis) -> Result<Option<Befor
     fs::rename(&part, &to).map_err(io(&to))?;
     sync_folder(&to)?;
     Ok(old)
+}
+
+/// It is no longer the database that was copied: what a journal has for that one is not for it.
+async fn make_another(part: &Path) -> Result<(), BackupError> {
+    let options = SqliteConnectOptions::new().filename(part);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(database(part))?;
+    let named: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'meta'")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(database(part))?;
+    if named > 0 {
+        let forgotten = sqlx::query("DELETE FROM meta WHERE name = 'identity'");
+        forgotten.execute(&mut connection).await.map_err(database(part))?;
+    }
+    connection.close().await.map_err(database(part))
 }
 
 /// What SQLite keeps beside a database in use.
@@ -210,11 +227,8 @@ fn remove(file: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// What was named anew in a file's folder is so after a loss of power, too.
 fn sync_folder(file: &Path) -> Result<(), BackupError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))
+    files::sync_folder(file).map_err(io(file))
 }
 
 /// It is whole, it is ours, and no newer version's.
@@ -241,10 +255,4 @@ async fn check(file: &Path) -> Result<(), BackupError> {
         version if version > newest => Err(not_ours("a newer version wrote it".to_owned())),
         _ => Ok(()),
     }
-}
-
-fn beside(file: &Path, end: &str) -> PathBuf {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(end);
-    file.with_file_name(name)
 }

@@ -4,11 +4,12 @@
 //! what waits here. Start at [`Journal::append`].
 //!
 //! ```text
-//! kaphila-journal 1
+//! kaphila-journal 2 9c4f0e…
 //! 5b1c0a9e44d2f7e3 {"call":{…},"what":{"ended":{…}}}
 //! ```
 //!
-//! Each line begins with a checksum of the rest. While anything waits, everything goes here, so that
+//! The first line names the database by its identity: calls are written down by the number of their
+//! row, which means nothing in another one. Each other line begins with a checksum of the rest. While anything waits, everything goes here, so that
 //! a call's writes stay in their order; the file is emptied once all of it is in the database. A
 //! record may be applied twice: the database takes it once.
 //!
@@ -29,10 +30,12 @@ use tokio::sync::{Mutex, Notify};
 
 pub(super) use record::{Record, What};
 
-use super::SyncMode;
+use super::{Millis, SyncMode, files};
 
 const NAME: &str = "kaphila-journal";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// Its first line named no database.
+const NAMELESS: &str = "kaphila-journal 1";
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +68,18 @@ pub(super) struct Journal {
     state: Arc<Mutex<State>>,
     /// How many records wait; changed under the lock.
     waiting: AtomicU64,
+    /// How many writes the disk did not take.
+    errors: AtomicU64,
+    /// How many records the database refused.
+    refused: AtomicU64,
     /// Something waits.
     pub(super) begun: Notify,
 }
 
 struct State {
     file: File,
+    /// Its first line.
+    head: String,
     queue: VecDeque<Record>,
     /// A write failed and may have left half a line.
     torn: bool,
@@ -79,11 +88,12 @@ struct State {
 }
 
 impl Journal {
-    /// Opens the file, or makes it, mode 0600, and reads what an earlier process left.
+    /// Opens the file, or makes it, mode 0600, and reads what an earlier process left for this
+    /// database. What is another database's, and what is damaged, is kept aside.
     ///
     /// # Errors
     /// The file.
-    pub(super) fn open(path: &Path, sync: SyncMode) -> Result<Self, JournalError> {
+    pub(super) fn open(path: &Path, sync: SyncMode, database: &str) -> Result<Self, JournalError> {
         let failed = |source: io::Error| JournalError::File {
             path: path.to_owned(),
             source: Arc::new(source),
@@ -92,29 +102,40 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(failed)?,
         };
-        let read = read(path, &text)?;
-        if read.damaged {
-            let aside = path.with_extension("damaged");
-            std::fs::write(&aside, &text).map_err(failed)?;
-            tracing::error!(
-                journal = %path.display(),
-                kept_in = %aside.display(),
-                records = read.records.len(),
-                "the journal is damaged: what comes after its whole records is lost"
-            );
-        }
+        let head = format!("{NAME} {VERSION} {database}\n");
+        let read = keep_aside(path, read(path, &text, &head)?).map_err(failed)?;
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         let file = file.map_err(failed)?;
         file.set_len(read.length).map_err(failed)?;
+        if sync == SyncMode::Full {
+            files::sync_folder(path).map_err(failed)?;
+        }
         let waiting = AtomicU64::new(read.records.len() as u64);
         let (queue, length) = (read.records.into(), read.length);
-        let state = Arc::new(Mutex::new(State { file, queue, torn: false, length }));
-        Ok(Self { path: path.to_owned(), sync, state, waiting, begun: Notify::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            sync,
+            state: Arc::new(Mutex::new(State { file, head, queue, torn: false, length })),
+            waiting,
+            errors: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            begun: Notify::new(),
+        })
     }
 
     /// How many records wait for the database.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// How many writes the disk did not take since the start.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// How many records the database refused since the start.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Writes a record down: from here on it survives what [`SyncMode`] says.
@@ -161,7 +182,30 @@ impl Journal {
         emptied.map_err(|error| self.failed(error))
     }
 
+    /// Keeps a record that the database refused, with those of earlier starts.
+    ///
+    /// # Errors
+    /// The file: it is not kept.
+    pub(super) async fn keep_refused(&self, record: &Record) -> Result<PathBuf, JournalError> {
+        let (path, line) = (self.path.with_extension("refused"), record.to_line());
+        let (to, sync) = (path.clone(), self.sync);
+        let kept = tokio::task::spawn_blocking(move || {
+            let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&to);
+            file?.write_all(line.as_bytes())?;
+            if sync == SyncMode::Full {
+                File::open(&to)?.sync_data()?;
+                files::sync_folder(&to)?;
+            }
+            Ok(())
+        });
+        let kept = kept.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        kept.map_err(|error| self.failed(error))?;
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Ok(path)
+    }
+
     fn failed(&self, source: io::Error) -> JournalError {
+        self.errors.fetch_add(1, Ordering::Relaxed);
         JournalError::File { path: self.path.clone(), source: Arc::new(source) }
     }
 }
@@ -172,7 +216,7 @@ impl State {
             self.file.set_len(self.length)?;
             self.torn = false;
         }
-        let head = if self.length == 0 { format!("{NAME} {VERSION}\n") } else { String::new() };
+        let head = if self.length == 0 { self.head.as_str() } else { "" };
         let bytes = [head.as_bytes(), line.as_bytes()].concat();
         self.torn = true;
         self.file.write_all(&bytes)?;
@@ -200,20 +244,54 @@ struct Read {
     length: u64,
     /// More was lost than a last line that was being written.
     damaged: bool,
+    /// Its records are of another database.
+    is_others: bool,
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<Read, JournalError> {
-    let mut read = Read { records: Vec::new(), length: 0, damaged: false };
+/// Keeps what cannot be used, under a name of its own; what can.
+fn keep_aside(path: &Path, read: Read) -> io::Result<Read> {
+    let aside = |what: &str| files::beside(path, &format!(".{what}-{}", Millis::wall_clock().0));
+    let records = read.records.len();
+    if read.is_others {
+        if records > 0 || read.damaged {
+            let aside = aside("other");
+            std::fs::rename(path, &aside)?;
+            tracing::error!(
+                journal = %path.display(),
+                kept_in = %aside.display(),
+                records,
+                "the journal is of another database than database.url names: none of it was written"
+            );
+        }
+        return Ok(Read { records: Vec::new(), length: 0, damaged: false, is_others: false });
+    }
+    if read.damaged {
+        let aside = aside("damaged");
+        std::fs::copy(path, &aside)?;
+        tracing::error!(
+            journal = %path.display(),
+            kept_in = %aside.display(),
+            records,
+            "the journal is damaged: what comes after its whole records is lost"
+        );
+    }
+    Ok(read)
+}
+
+fn read(path: &Path, bytes: &[u8], ours: &str) -> Result<Read, JournalError> {
+    let mut read = Read { records: Vec::new(), length: 0, damaged: false, is_others: false };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let Some(head) = lines.next() else { return Ok(read) };
     if head.last() != Some(&b'\n') && NAME.as_bytes().starts_with(head.get(..4).unwrap_or(head)) {
         return Ok(read); // not even its first line was whole
     }
     let found = String::from_utf8_lossy(head).trim_end().to_owned();
-    if found != format!("{NAME} {VERSION}") {
+    let is_known = found == NAMELESS || found.starts_with(&format!("{NAME} {VERSION} "));
+    if !is_known {
         let found = found.chars().take(40).collect();
         return Err(JournalError::Version { path: path.to_owned(), found });
     }
+    read.is_others = found != NAMELESS && found != ours.trim_end();
     read.length = head.len() as u64;
     while let Some(line) = lines.next() {
         let Some(record) = Record::from_line(line) else {

@@ -9,6 +9,7 @@ mod away;
 pub mod backup;
 mod cache;
 mod error;
+mod files;
 mod handover;
 mod history;
 mod import;

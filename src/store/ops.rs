@@ -95,6 +95,10 @@ operation!(
     Heartbeat { node: i64, now: Millis } -> ()
 );
 operation!(
+    /// The database's identity; `new` if it has none.
+    Identify { new: String } -> String
+);
+operation!(
     /// What became of deliveries.
     Marks { marks: Vec<Mark> } -> ()
 );

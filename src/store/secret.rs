@@ -27,6 +27,11 @@ pub(super) fn new_webhook_secret() -> String {
     format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 24]>()))
 }
 
+/// A name that no other database has.
+pub(super) fn new_identity() -> String {
+    hex(&rand::random::<[u8; 16]>())
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -58,7 +58,14 @@ async fn while_calls_come_and_go() {
         serde_json::from_str(&site.done(&["restore", "--json", &file]).await).unwrap();
     let old = told["before"].as_str().unwrap();
     assert!(old.contains("kaphila.db.before-") && fs::metadata(old).unwrap().len() > 0, "{told}");
+    let identity = async |file: &Path| -> String {
+        let identity = "SELECT value FROM meta WHERE name = 'identity'";
+        sqlx::query_scalar(identity).fetch_one(&mut connect(file).await).await.unwrap()
+    };
     let serving = site.serve(&[]).await;
+    // No journal of the old one may be written to it.
+    let database = site.path("data/kaphila.db");
+    assert_ne!(identity(Path::new(old)).await, identity(&database).await);
     // The first call was up when the copy was taken: it is ended as after a crash, and paid if it had
     // been answered. The second was never placed.
     let logs = site.post("/api/call-logs", json!({})).await.json();

@@ -2,13 +2,14 @@
 //!
 //! `KAPHILA_AWAY_SECS` sets how long it stays away (1).
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kaphila::store::Millis;
+use kaphila::store::{CallRef, CallStatus, Millis, Store, SyncMode};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
-use crate::store_fixture::Database;
+use crate::store_fixture::{Database, NOW, call, end, event, key};
 use crate::support::exchange::{Callee, Exchange};
 use crate::support::hooks::Hooks;
 use crate::support::link::{Link, State};
@@ -224,4 +225,73 @@ async fn through_a_kill() {
         assert!((-3_000..=0).contains(&(last - killed.0)), "{} ms after", last - killed.0);
         assert_eq!(std::fs::metadata(site.path("data/journal")).unwrap().len(), 0);
     }
+}
+
+/// A store with its journal and a call that rings.
+async fn with_a_call(database: &Database, journal: &Path) -> (Store, CallRef) {
+    let store = database.open().await;
+    store.open_journal(journal, SyncMode::Normal).await.unwrap();
+    let (auth, _) = key(&store, 5).await;
+    let hook = call(Some("https://hooks.example/"));
+    let placed = store.place(&auth, hook, |_| event(1, "call.initiated")).await.unwrap();
+    (store, placed.call)
+}
+
+/// Somebody else writes to an embedded database, and goes on with it.
+async fn lock(database: &Database) -> SqliteConnection {
+    let mut other = SqliteConnection::connect(&database.url).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    other
+}
+
+#[tokio::test]
+async fn and_gives_it_to_no_other_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (first, second) = (Database::sqlite(), Database::sqlite());
+    let (store, rings) = with_a_call(&first, &path("journal")).await;
+    let mut other = lock(&first).await;
+    assert!(store.ended(&rings, end(CallStatus::Busy, 1), vec![]).await.unwrap());
+    assert_eq!(store.journal_waiting(), 1);
+    // As it is when the process dies now.
+    std::fs::copy(path("journal"), path("left")).unwrap();
+    drop(store);
+    other.execute("ROLLBACK").await.unwrap();
+
+    // The same row is a live call there.
+    let (store, also_rings) = with_a_call(&second, &path("another")).await;
+    assert_eq!(also_rings.call_id(), rings.call_id());
+    store.close().await;
+    let store = second.open().await;
+    store.open_journal(&path("left"), SyncMode::Normal).await.unwrap();
+    assert_eq!((store.journal_waiting(), store.open_calls().await.unwrap().len()), (0, 1));
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path());
+    let aside = |it: &PathBuf| it.display().to_string().contains("left.other-");
+    let aside: Vec<PathBuf> = names.filter(aside).collect();
+    assert_eq!(aside.len(), 1);
+
+    let store = first.open().await;
+    store.open_journal(&aside[0], SyncMode::Normal).await.unwrap();
+    assert!(store.open_calls().await.unwrap().is_empty(), "it is this one's");
+}
+
+#[tokio::test]
+async fn and_keeps_what_the_database_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let database = Database::sqlite();
+    let (store, rings) = with_a_call(&database, &path).await;
+    let mut other = lock(&database).await;
+    assert!(store.ended(&rings, end(CallStatus::Busy, 1), vec![]).await.unwrap());
+    store.append_events(&rings, NOW, vec![event(2, "dtmf.received")]).await.unwrap();
+    assert_eq!(store.journal_waiting(), 2);
+    let refuses = "CREATE TRIGGER refuses BEFORE UPDATE ON calls \
+         BEGIN SELECT RAISE(ABORT, 'not this one'); END; COMMIT";
+    other.execute(refuses).await.unwrap();
+    eventually(10, "an empty journal", async || store.journal_waiting() == 0).await;
+    assert_eq!(store.journal_faults(), (0, 1));
+    let kept = std::fs::read_to_string(path.with_extension("refused")).unwrap();
+    assert_eq!(kept.lines().count(), 1);
+    assert!(kept.contains("\"ended\"") && kept.contains(rings.call_id()), "{kept}");
+    assert_eq!(store.deliveries(false).await.unwrap().len(), 2, "the other one was written");
 }

@@ -5,7 +5,8 @@
 use sqlx::{Database, Pool};
 
 use super::{BEGIN, Db, HANGS};
-use crate::store::{StoreError, ops::Operation, types::Outgoing};
+use crate::store::ops::{Identify, Operation};
+use crate::store::{StoreError, types::Outgoing};
 
 pub(in crate::store) mod audit;
 pub(in crate::store) mod calls;
@@ -66,4 +67,18 @@ pub(in crate::store) trait Apply: Operation {
         &self,
         tx: &mut Tx<'_>,
     ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send;
+}
+
+impl Apply for Identify {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<String, sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&self.new)
+        .execute(&mut *tx.conn)
+        .await?;
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'identity'")
+            .fetch_one(&mut *tx.conn)
+            .await
+    }
 }
