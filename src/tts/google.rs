@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use account::Account;
 
 use super::service::ServiceError;
+use super::ssml::is_ssml;
 
 /// Where the service is.
 pub const ENDPOINT: &str = "https://texttospeech.googleapis.com";
@@ -163,11 +164,6 @@ fn request(text: &str, voice: &str) -> Value {
         "voice": wanted,
         "audioConfig": { "audioEncoding": "LINEAR16", "sampleRateHertz": 8_000 },
     })
-}
-
-/// Whether a text is marked up.
-pub(super) fn is_ssml(text: &str) -> bool {
-    text.starts_with("<speak") && text.ends_with("</speak>")
 }
 
 fn api_key(path: &Path) -> Result<String, SetupError> {

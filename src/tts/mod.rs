@@ -9,6 +9,7 @@ pub mod engine;
 pub mod google;
 pub mod gtts;
 mod service;
+mod ssml;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,7 +148,7 @@ impl Speech {
         if characters > MAX_TEXT {
             return Err(SpeechError::TooLong(characters));
         }
-        let plain = google::is_ssml(text).then(|| plain(text));
+        let plain = ssml::is_ssml(text).then(|| ssml::plain(text));
         let unmarked = plain.as_deref().unwrap_or(text);
         for service in &self.inner.services {
             let said = if service.takes_ssml() { text } else { unmarked };
@@ -191,7 +192,7 @@ impl Speech {
         voice: &str,
     ) -> Result<Result<PathBuf, ServiceError>, SpeechError> {
         let (engine, sound) = service.sound(voice);
-        let format = if google::is_ssml(text) { "ssml" } else { "plain" };
+        let format = if ssml::is_ssml(text) { "ssml" } else { "plain" };
         let name = engine::cache_name(&[engine, &sound, format, text]);
         let turn = self.inner.cache.turn(&name);
         let _turn = turn.lock().await;
@@ -227,25 +228,6 @@ impl Speech {
         })?;
         self.inner.cache.keep(&name, draft)
     }
-}
-
-/// What a marked-up text says, for engines that know no SSML.
-fn plain(ssml: &str) -> String {
-    let mut said = String::with_capacity(ssml.len());
-    let mut rest = ssml;
-    while let Some((before, tag)) = rest.split_once('<') {
-        said.push_str(before);
-        // A tag may part words: `one<break/>two`.
-        said.push(' ');
-        rest = tag.split_once('>').map_or("", |(_, after)| after);
-    }
-    said.push_str(rest);
-    for (entity, character) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
-    {
-        said = said.replace(entity, character);
-    }
-    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Runs the engine, bounded in time; a dropped call kills it.
@@ -305,13 +287,6 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         let rate = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
         (bytes.len() - 44) as f64 / 2.0 / f64::from(rate)
-    }
-
-    #[test]
-    fn mark_up_is_not_read_aloud() {
-        assert_eq!(plain("<speak>one<break time=\"1s\"/>two</speak>"), "one two");
-        assert_eq!(plain("<speak>A &amp; B &lt; C</speak>"), "A & B < C");
-        assert_eq!(plain("<speak><unclosed</speak>"), "");
     }
 
     #[tokio::test]

@@ -116,13 +116,18 @@ async fn what_google_refuses_is_said_here_and_the_next_is_asked_again() {
     let (server, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
     let refusal = json!({ "error": { "message": "Voice does not exist" } });
     let refused = ResponseTemplate::new(400).set_body_json(refusal);
-    Mock::given(method("POST")).respond_with(refused).expect(2).mount(&server).await;
+    Mock::given(method("POST")).respond_with(refused).expect(4).mount(&server).await;
     let speech = with_key(&server, folder.path());
-    let ssml = "<speak>two <b>birds</b></speak>";
-    let marked = speech.speak(ssml, NEURAL).await.unwrap();
     // The local engine is not given the tags: it is the same file as without them.
     let local = Speech::open(&folder.path().join("cache"), 1 << 20, Online::default()).unwrap();
-    assert_eq!(local.speak("two birds", NEURAL).await.unwrap(), marked);
+    for (ssml, plain) in [
+        ("<speak>two <b>birds</b></speak>", "two birds"),
+        ("<speak>it&#39;s one &amp; it&#x27;s two</speak>", "it's one & it's two"),
+        ("<speak>one <b>is not closed", "one is not closed"),
+    ] {
+        let marked = speech.speak(ssml, NEURAL).await.unwrap();
+        assert_eq!(local.speak(plain, NEURAL).await.unwrap(), marked, "{ssml}");
+    }
     let nobody = speech.speak("x", "zz-ZZ").await.unwrap_err();
     assert!(matches!(nobody, SpeechError::NoVoice(_)), "{nobody}");
     // More than the service takes is not sent to it.
