@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Stdio;
 
 use sha2::{Digest, Sha256};
+use tokio::process::Command;
 
 use super::SpeechError;
 
@@ -76,6 +78,17 @@ impl Engine {
         }
     }
 
+    /// Speaks the file `text` into the file `audio`. Whoever drops this kills the program.
+    ///
+    /// # Errors
+    /// The program is missing, or fails.
+    pub async fn speak(&self, text: &Path, audio: &Path) -> Result<(), SpeechError> {
+        let program = self.program();
+        let mut command = Command::new(program);
+        command.args(self.arguments(text, audio));
+        run(program, command).await
+    }
+
     /// The cache's name for a text: everything that changes the sound goes into it.
     #[must_use]
     pub fn cache_name(&self, text: &str) -> String {
@@ -85,6 +98,26 @@ impl Engine {
         };
         cache_name(&[self.program(), voice, "plain", text])
     }
+}
+
+async fn run(program: &'static str, mut command: Command) -> Result<(), SpeechError> {
+    let failed = |message: String| SpeechError::Failed { engine: program, message };
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => SpeechError::NotInstalled { engine: program },
+            _ => failed(error.to_string()),
+        })?;
+    let output = child.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(failed(words.lines().next().unwrap_or("no message").to_owned()))
 }
 
 /// A name for everything that changes a sound: SHA-256 in hexadecimal.
@@ -125,5 +158,29 @@ mod tests {
         assert_ne!(italian.cache_name("a"), Engine::Flite.cache_name("a"));
         assert_ne!(italian.cache_name("a"), italian.cache_name("b"));
         assert_eq!(italian.cache_name("a").len(), 64);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_waited_for_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > $0.new; mv $0.new $0; exec sleep 600"]).arg(&file);
+        let running = tokio::spawn(run("sh", command));
+        while !file.exists() {
+            assert!(!running.is_finished());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let pid = std::fs::read_to_string(&file).unwrap();
+        let process = Path::new("/proc").join(pid.trim());
+        assert!(process.exists());
+        running.abort();
+        // Killed and reaped: a zombie would still be there.
+        let ends = async {
+            while process.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), ends).await.unwrap();
     }
 }

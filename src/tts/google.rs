@@ -3,15 +3,16 @@
 mod account;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use account::Account;
 
-use super::service::ServiceError;
+use super::service::{ANSWER_LIMIT, CONNECT_LIMIT, ServiceError, body};
 use super::ssml::is_ssml;
 
 /// Where the service is.
@@ -19,10 +20,12 @@ pub const ENDPOINT: &str = "https://texttospeech.googleapis.com";
 
 /// The most that one request may say, in bytes (the service's own limit).
 const MAX_BYTES: usize = 5_000;
-/// How long an answer may take: a prompt must still be spoken locally before the client gives up.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The largest answer read: ten minutes of speech in base64.
 const MAX_ANSWER: usize = 16 << 20;
+/// Characters of the service's own words that are passed on.
+const MAX_WORDS: usize = 200;
+/// The header of an API key.
+const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// How the service is reached, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +78,7 @@ pub struct Google {
 }
 
 enum Access {
-    Key(String),
+    Key(HeaderValue),
     Account(Box<Account>),
 }
 
@@ -95,12 +98,15 @@ impl Google {
     /// [`SetupError`], with the file.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
         let client = reqwest::Client::builder()
-            .timeout(TIME_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ANSWER_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let access = match &settings.credentials {
             Credentials::ApiKey(path) => Access::Key(api_key(path)?),
-            Credentials::Account(path) => Access::Account(Box::new(Account::read(path)?)),
+            Credentials::Account(path) => {
+                Access::Account(Box::new(Account::read(path, client.clone())?))
+            }
         };
         let url = format!("{}/v1/text:synthesize", settings.endpoint.trim_end_matches('/'));
         Ok(Self { client, url, access })
@@ -111,40 +117,100 @@ impl Google {
         if text.len() > MAX_BYTES {
             return Err(ServiceError::TooLong(text.len(), MAX_BYTES));
         }
-        self.ask(&request(text, voice)).await
+        let body = request(text, voice);
+        let (secret, answer) = match &self.access {
+            Access::Key(key) => (key.clone(), self.ask(&body, KEY, key).await?),
+            Access::Account(account) => self.ask_with_token(&body, account).await?,
+        };
+        answer.audio(&secret)
     }
 
-    async fn ask(&self, body: &Value) -> Result<Vec<u8>, ServiceError> {
-        let request = self.client.post(&self.url).json(body);
-        let request = match &self.access {
-            Access::Key(key) => request.header("x-goog-api-key", key),
-            Access::Account(account) => request
-                .bearer_auth(account.token(&self.client).await.map_err(ServiceError::Failed)?),
-        };
-        let mut response = request.send().await.map_err(ServiceError::of)?;
-        let status = response.status();
-        let mut answer = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(ServiceError::of)? {
-            if answer.len() + piece.len() > MAX_ANSWER {
-                return Err(ServiceError::Failed("its answer does not end".to_owned()));
-            }
-            answer.extend_from_slice(&piece);
+    /// A token may be taken back before its end: a second one is tried then.
+    async fn ask_with_token(
+        &self,
+        body: &Value,
+        account: &Account,
+    ) -> Result<(HeaderValue, Answer), ServiceError> {
+        let token = account.token().await.map_err(ServiceError::failed)?;
+        let answer = self.ask(body, AUTHORIZATION, &token).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok((token, answer));
         }
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        if !status.is_success() {
-            let words = answer.pointer("/error/message").and_then(Value::as_str);
-            let said = format!("{status} {}", words.unwrap_or_default());
-            return Err(if status == reqwest::StatusCode::BAD_REQUEST {
+        account.forget(&token);
+        let token = account.token().await.map_err(ServiceError::failed)?;
+        let answer = self.ask(body, AUTHORIZATION, &token).await?;
+        Ok((token, answer))
+    }
+
+    async fn ask(
+        &self,
+        request: &Value,
+        name: HeaderName,
+        secret: &HeaderValue,
+    ) -> Result<Answer, ServiceError> {
+        let request = self.client.post(&self.url).json(request).header(name, secret);
+        let response = request.send().await.map_err(ServiceError::of)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = body(response, MAX_ANSWER).await.map_err(ServiceError::of)?;
+        let body = body.ok_or(ServiceError::Endless(MAX_ANSWER))?;
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        Ok(Answer { status, headers, body })
+    }
+}
+
+/// What the service answered; its body is null where it is no JSON.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    /// The WAV file in it, or whose fault it is that there is none. `secret` is what was sent.
+    fn audio(&self, secret: &HeaderValue) -> Result<Vec<u8>, ServiceError> {
+        if !self.status.is_success() {
+            let said = format!("{} {}", self.status, self.words(secret));
+            return Err(if self.concerns_the_text() {
                 ServiceError::Refused(said)
             } else {
-                ServiceError::Failed(said)
+                ServiceError::failed_as(&self.headers, said)
             });
         }
-        let audio = answer.get("audioContent").and_then(Value::as_str);
+        let audio = self.body.get("audioContent").and_then(Value::as_str);
         let audio = audio.and_then(|text| STANDARD.decode(text).ok());
         audio
             .filter(|audio| audio.starts_with(b"RIFF"))
-            .ok_or_else(|| ServiceError::Failed("its answer holds no WAV".to_owned()))
+            .ok_or_else(|| ServiceError::failed("its answer holds no WAV"))
+    }
+
+    /// Its own words, on a line. They may repeat the key: "Consumer 'api_key:AIza…' has been
+    /// suspended".
+    fn words(&self, secret: &HeaderValue) -> String {
+        let words = self.body.pointer("/error/message").and_then(Value::as_str).unwrap_or_default();
+        let secret = secret.to_str().unwrap_or_default();
+        let secret = secret.strip_prefix("Bearer ").unwrap_or(secret);
+        let words = words.replace(secret, "***").replace(char::is_control, " ");
+        words.chars().take(MAX_WORDS).collect()
+    }
+
+    /// 400 is said of a text and of a voice; of a key that is none too, and of a project that may
+    /// not ask.
+    fn concerns_the_text(&self) -> bool {
+        let error = |field: &str| self.body.get("error").and_then(|error| error.get(field));
+        let is_of_a_key = |detail: &Value| {
+            let reason = detail.get("reason").and_then(Value::as_str);
+            reason.is_some_and(|reason| reason.starts_with("API_KEY_"))
+        };
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => true,
+            StatusCode::BAD_REQUEST => {
+                let kind = error("status").and_then(Value::as_str);
+                let details = error("details").and_then(Value::as_array);
+                kind.is_none_or(|kind| kind == "INVALID_ARGUMENT")
+                    && !details.is_some_and(|details| details.iter().any(is_of_a_key))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -166,14 +232,21 @@ fn request(text: &str, voice: &str) -> Value {
     })
 }
 
-fn api_key(path: &Path) -> Result<String, SetupError> {
+/// A header that no log shows.
+fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn api_key(path: &Path) -> Result<HeaderValue, SetupError> {
     let text = read(path)?;
     let key = text.trim();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_one = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    is_one.then(|| secret(key)).flatten().ok_or_else(|| {
         let what = "must hold the API key alone, on one line".to_owned();
-        return Err(SetupError::Content { path: path.to_owned(), what });
-    }
-    Ok(key.to_owned())
+        SetupError::Content { path: path.to_owned(), what }
+    })
 }
 
 fn read(path: &Path) -> Result<String, SetupError> {
@@ -208,6 +281,7 @@ mod tests {
         }
         std::fs::write(&path, "AIzaSecret\n").unwrap();
         assert_eq!(api_key(&path).unwrap(), "AIzaSecret");
-        assert!(!format!("{:?}", Access::Key("AIzaSecret".into())).contains("AIza"));
+        let key = api_key(&path).unwrap();
+        assert!(!format!("{key:?} {:?}", Access::Key(key.clone())).contains("AIza"));
     }
 }

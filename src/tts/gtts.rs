@@ -4,13 +4,12 @@
 //! It says a hundred characters at a time: a text is cut where one would breathe. Start at
 //! [`Gtts::speak`].
 
-use std::time::Duration;
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use nanomp3_core::{Decoder, MAX_SAMPLES_PER_FRAME};
+use reqwest::StatusCode;
 use url::Url;
 
-use super::service::ServiceError;
+use super::service::{ANSWER_LIMIT, CONNECT_LIMIT, ServiceError, body};
 
 /// Where the service is.
 pub const ENDPOINT: &str = "https://translate.google.com";
@@ -19,9 +18,6 @@ pub const ENDPOINT: &str = "https://translate.google.com";
 const MAX_PIECE: usize = 100;
 /// Requests of one text at once.
 const AT_ONCE: usize = 4;
-/// How long one answer may take, and all of a text.
-const PIECE_LIMIT: Duration = Duration::from_secs(5);
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The largest answer read: a hundred characters are about 60 KB.
 const MAX_ANSWER: usize = 1 << 20;
 
@@ -50,7 +46,8 @@ impl Gtts {
     /// There is no HTTP client, or the endpoint is no URL.
     pub fn new(endpoint: &str) -> Result<Self, SetupError> {
         let client = reqwest::Client::builder()
-            .timeout(PIECE_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ANSWER_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let url = Url::parse(&format!("{}/translate_tts", endpoint.trim_end_matches('/')))?;
@@ -61,33 +58,28 @@ impl Gtts {
     pub(super) async fn speak(&self, text: &str, voice: &str) -> Result<Vec<u8>, ServiceError> {
         let language = language(voice);
         let asked = pieces(text).into_iter().map(|piece| self.ask(piece, language.clone()));
-        let all = stream::iter(asked).buffered(AT_ONCE).try_collect::<Vec<_>>();
-        let late = || ServiceError::Failed(format!("took over {} s", TIME_LIMIT.as_secs()));
-        let mp3 = tokio::time::timeout(TIME_LIMIT, all).await.map_err(|_| late())??;
+        let mp3 = stream::iter(asked).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
         let decoded = tokio::task::spawn_blocking(move || to_wav(&mp3)).await;
-        decoded.map_err(|error| ServiceError::Failed(error.to_string()))?
+        decoded.map_err(|error| ServiceError::failed(error.to_string()))?
     }
 
     async fn ask(&self, piece: String, language: String) -> Result<Vec<u8>, ServiceError> {
         let query = [("ie", "UTF-8"), ("client", "tw-ob"), ("tl", &language), ("q", &piece)];
         let mut url = self.url.clone();
         url.query_pairs_mut().extend_pairs(query);
-        let mut response = self.client.get(url).send().await.map_err(ServiceError::of)?;
+        let response = self.client.get(url).send().await.map_err(ServiceError::of)?;
         let status = response.status();
-        if status == reqwest::StatusCode::BAD_REQUEST || status == reqwest::StatusCode::NOT_FOUND {
-            return Err(ServiceError::Refused(format!("{status} for the language {language}")));
-        }
-        if !status.is_success() {
-            return Err(ServiceError::Failed(status.to_string()));
-        }
-        let mut answer = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(ServiceError::of)? {
-            if answer.len() + part.len() > MAX_ANSWER {
-                return Err(ServiceError::Failed("its answer does not end".to_owned()));
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(ServiceError::Refused(format!("{status} for the language {language}")));
             }
-            answer.extend_from_slice(&part);
+            status if !status.is_success() => {
+                return Err(ServiceError::failed_as(response.headers(), status.to_string()));
+            }
+            _ => {}
         }
-        Ok(answer)
+        let answer = body(response, MAX_ANSWER).await.map_err(ServiceError::of)?;
+        answer.ok_or_else(|| ServiceError::failed("its answer does not end"))
     }
 }
 
@@ -146,7 +138,7 @@ fn to_wav(files: &[Vec<u8>]) -> Result<Vec<u8>, ServiceError> {
         let before = samples.len();
         let found = decode(file, &mut samples)?;
         if samples.len() == before || *rate.get_or_insert(found) != found {
-            return Err(ServiceError::Failed("its answer holds no speech".to_owned()));
+            return Err(ServiceError::failed("its answer holds no speech"));
         }
     }
     let spec = hound::WavSpec {
@@ -155,7 +147,7 @@ fn to_wav(files: &[Vec<u8>]) -> Result<Vec<u8>, ServiceError> {
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let failed = |error: hound::Error| ServiceError::Failed(error.to_string());
+    let failed = |error: hound::Error| ServiceError::failed(error.to_string());
     let mut bytes = std::io::Cursor::new(Vec::with_capacity(samples.len() * 2 + 44));
     let mut writer = hound::WavWriter::new(&mut bytes, spec).map_err(failed)?;
     samples.iter().try_for_each(|sample| writer.write_sample(*sample)).map_err(failed)?;
@@ -174,7 +166,7 @@ fn decode(mp3: &[u8], samples: &mut Vec<i16>) -> Result<u32, ServiceError> {
         rest = rest.get(used.max(1)..).unwrap_or_default();
         let Ok(frame) = frame else { continue };
         if rate != 0 && frame.sample_rate != rate {
-            return Err(ServiceError::Failed("its speech changes its rate".to_owned()));
+            return Err(ServiceError::failed("its speech changes its rate"));
         }
         rate = frame.sample_rate;
         let channels = usize::from(frame.channels.num());

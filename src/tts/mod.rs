@@ -8,6 +8,7 @@ mod cache;
 pub mod engine;
 pub mod google;
 pub mod gtts;
+mod rest;
 mod service;
 mod ssml;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use cache::Cache;
 use engine::Engine;
@@ -26,8 +28,10 @@ use service::{Service, ServiceError};
 /// The longest text spoken at once, in characters: about five minutes of speech.
 pub const MAX_TEXT: usize = 5_000;
 
-/// How long an engine may take. flite speaks a minute in about a second.
-const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long a text may take, whoever speaks it in the end: clients wait for 15 s.
+const TIME_LIMIT: Duration = Duration::from_secs(14);
+/// What services leave of it to the local engine. flite speaks a minute in about a second.
+const LOCAL_TIME: Duration = Duration::from_secs(5);
 
 /// How espeak-ng says that it lacks a language.
 const ESPEAK_NO_VOICE: &str = "voice does not exist";
@@ -66,6 +70,9 @@ pub enum SpeechError {
         /// Its own words, or what happened to it.
         message: String,
     },
+    /// Everybody took too long.
+    #[error("not spoken within {} s", .0.as_secs())]
+    Late(Duration),
     /// The cache folder cannot be written.
     #[error("cannot write speech to {path}: {source}")]
     Io {
@@ -140,6 +147,9 @@ impl Speech {
     /// # Errors
     /// See [`SpeechError`].
     pub async fn speak(&self, text: &str, voice: &str) -> Result<PathBuf, SpeechError> {
+        let until = Instant::now() + TIME_LIMIT;
+        // Nobody says these; an engine may stop at one, a service refuse it.
+        let text = text.replace(|c: char| c.is_control() && !c.is_whitespace(), " ");
         let text = text.trim();
         if text.is_empty() {
             return Err(SpeechError::Empty);
@@ -156,9 +166,9 @@ impl Speech {
                 continue;
             }
             let name = service.name();
-            match self.speak_by(service, said, voice).await? {
+            match self.speak_by(service, said, voice, until - LOCAL_TIME).await? {
                 Ok(path) => return Ok(path),
-                Err(error @ ServiceError::Resting) => {
+                Err(error) if error.is_known() => {
                     tracing::debug!(%error, voice, "{name} does not speak; the next engine does");
                 }
                 Err(error) => {
@@ -166,7 +176,7 @@ impl Speech {
                 }
             }
         }
-        self.speak_locally(unmarked, voice).await
+        self.speak_locally(unmarked, voice, until).await
     }
 
     /// Says `text` by each service alone, for `kaphila check`: its name, and what was wrong, in
@@ -178,7 +188,8 @@ impl Speech {
     ) -> Vec<(&'static str, Result<(), String>)> {
         let mut answers = Vec::new();
         for service in &self.inner.services {
-            let answer = service.speak(text, voice).await.map(drop);
+            let (name, until) = (service.cache_name(text, voice), Instant::now() + service.limit());
+            let answer = service.speak(&name, text, voice, until).await.map(drop);
             answers.push((service.name(), answer.map_err(|error| error.to_string())));
         }
         answers
@@ -190,29 +201,46 @@ impl Speech {
         service: &Service,
         text: &str,
         voice: &str,
+        latest: Instant,
     ) -> Result<Result<PathBuf, ServiceError>, SpeechError> {
-        let (engine, sound) = service.sound(voice);
-        let format = if ssml::is_ssml(text) { "ssml" } else { "plain" };
-        let name = engine::cache_name(&[engine, &sound, format, text]);
+        let until = latest.min(Instant::now() + service.limit());
+        let name = service.cache_name(text, voice);
         let turn = self.inner.cache.turn(&name);
-        let _turn = turn.lock().await;
+        let Ok(_mine) = timeout_at(until, turn.lock()).await else {
+            return Ok(Err(ServiceError::NoTime));
+        };
         if let Some(path) = self.inner.cache.find(&name) {
             return Ok(Ok(path));
         }
-        match service.speak(text, voice).await {
+        match service.speak(&name, text, voice, until).await {
             Ok(audio) => self.inner.cache.store(&name, &audio).map(Ok),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    async fn speak_locally(&self, text: &str, voice: &str) -> Result<PathBuf, SpeechError> {
+    async fn speak_locally(
+        &self,
+        text: &str,
+        voice: &str,
+        until: Instant,
+    ) -> Result<PathBuf, SpeechError> {
         if text.is_empty() {
             return Err(SpeechError::Empty);
         }
         let engine = Engine::for_voice(voice)?;
+        let spoken = timeout_at(until, self.run(&engine, text)).await;
+        spoken.unwrap_or(Err(SpeechError::Late(TIME_LIMIT))).map_err(|error| match error {
+            SpeechError::Failed { message, .. } if message.contains(ESPEAK_NO_VOICE) => {
+                SpeechError::NoVoice(voice.to_owned())
+            }
+            other => other,
+        })
+    }
+
+    async fn run(&self, engine: &Engine, text: &str) -> Result<PathBuf, SpeechError> {
         let name = engine.cache_name(text);
         let turn = self.inner.cache.turn(&name);
-        let _turn = turn.lock().await;
+        let _mine = turn.lock().await;
         if let Some(path) = self.inner.cache.find(&name) {
             return Ok(path);
         }
@@ -220,40 +248,8 @@ impl Speech {
             return Err(SpeechError::Failed { engine: engine.program(), message: "closed".into() });
         };
         let draft = self.inner.cache.draft(&name, text)?;
-        run(&engine, &draft.text, &draft.audio).await.map_err(|error| match error {
-            SpeechError::Failed { message, .. } if message.contains(ESPEAK_NO_VOICE) => {
-                SpeechError::NoVoice(voice.to_owned())
-            }
-            other => other,
-        })?;
+        engine.speak(&draft.text, &draft.audio).await?;
         self.inner.cache.keep(&name, draft)
-    }
-}
-
-/// Runs the engine, bounded in time; a dropped call kills it.
-async fn run(engine: &Engine, text: &Path, audio: &Path) -> Result<(), SpeechError> {
-    let program = engine.program();
-    let failed = |message: String| SpeechError::Failed { engine: program, message };
-    let child = tokio::process::Command::new(program)
-        .args(engine.arguments(text, audio))
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => SpeechError::NotInstalled { engine: program },
-            _ => failed(error.to_string()),
-        })?;
-    let output = tokio::time::timeout(TIME_LIMIT, child.wait_with_output())
-        .await
-        .map_err(|_| failed(format!("took longer than {} s", TIME_LIMIT.as_secs())))?
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        let words = String::from_utf8_lossy(&output.stderr);
-        Err(failed(words.lines().next().unwrap_or("no message").to_owned()))
     }
 }
 
@@ -304,6 +300,16 @@ mod tests {
         assert!(matches!(speech.speak("  ", "en-US").await, Err(SpeechError::Empty)));
         let long = "a".repeat(MAX_TEXT + 1);
         assert!(matches!(speech.speak(&long, "en-US").await, Err(SpeechError::TooLong(5_001))));
+    }
+
+    #[tokio::test]
+    async fn a_local_engine_has_what_is_left_of_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = speech(folder.path(), 1 << 20);
+        let now = Instant::now();
+        let late = speech.speak_locally("Press one.", "en-US", now).await.unwrap_err();
+        assert!(matches!(late, SpeechError::Late(_)), "{late}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no draft is left");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kaphila::tts::google::{Credentials, Google, Settings};
 use kaphila::tts::gtts::Gtts;
 use kaphila::tts::{Online, Speech, SpeechError};
@@ -14,43 +14,9 @@ use serde_json::{Value, json};
 use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-const SYNTHESIZE: &str = "/v1/text:synthesize";
-const NEURAL: &str = "en-US-Neural2-A";
-
-fn install_tls() {
-    // Once a program; a second time changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// 0.1 s of 8 kHz mono, unlike anything that a local engine says.
-fn wav() -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
-    (0..800).for_each(|n| writer.write_sample((n % 8) as i16 * 1_000).unwrap());
-    writer.finalize().unwrap();
-    bytes.into_inner()
-}
-
-fn spoken() -> ResponseTemplate {
-    ResponseTemplate::new(200).set_body_json(json!({ "audioContent": STANDARD.encode(wav()) }))
-}
-
-/// A service that asks `server` with an API key.
-fn with_key(server: &MockServer, folder: &Path) -> Speech {
-    install_tls();
-    let key = folder.join("key");
-    std::fs::write(&key, "AIzaTest\n").unwrap();
-    let settings = Settings { endpoint: server.uri(), credentials: Credentials::ApiKey(key) };
-    let google = Google::new(&settings).unwrap();
-    Speech::open(&folder.join("cache"), 1 << 20, Online { google: Some(google), gtts: None })
-        .unwrap()
-}
+use crate::support::speech::{
+    NEURAL, SYNTHESIZE, account, install_tls, openssl, spoken, wav, with_key,
+};
 
 #[tokio::test]
 async fn a_text_is_asked_for_once_and_kept() {
@@ -134,31 +100,6 @@ async fn what_google_refuses_is_said_here_and_the_next_is_asked_again() {
     assert!(speech.speak(&"ü".repeat(2_600), "de-DE").await.is_ok());
 }
 
-fn openssl(arguments: &[&str]) -> Vec<u8> {
-    let done = Command::new("openssl").args(arguments).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    done.stdout
-}
-
-/// A service account's file with a fresh key; its public key lies beside it.
-fn account(folder: &Path, token_uri: &str) -> std::path::PathBuf {
-    let (private, public) = (folder.join("private.pem"), folder.join("public.pem"));
-    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
-    let bits = "rsa_keygen_bits:2048";
-    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", bits, "-out", private]);
-    openssl(&["pkey", "-in", private, "-pubout", "-out", public]);
-    let file = json!({
-        "type": "service_account",
-        "client_email": "kaphila@project.iam.gserviceaccount.com",
-        "private_key_id": "0123abcd",
-        "private_key": std::fs::read_to_string(private).unwrap(),
-        "token_uri": token_uri,
-    });
-    let path = folder.join("account.json");
-    std::fs::write(&path, file.to_string()).unwrap();
-    path
-}
-
 /// The assertion's claims; its signature is checked by OpenSSL.
 fn claims(folder: &Path, request: &Request) -> Value {
     let form: std::collections::HashMap<_, _> =
@@ -236,6 +177,15 @@ fn an_account_that_is_none_is_named() {
     std::fs::write(&file, bad.to_string()).unwrap();
     assert!(setup().contains("no RSA key"), "{}", setup());
     assert!(setup().contains("account.json"));
+    let bad = json!({ "client_email": "a", "private_key": "x", "token_uri": "http://a.example" });
+    std::fs::write(&file, bad.to_string()).unwrap();
+    assert!(setup().contains("token_uri is no https URL"), "{}", setup());
+    // What else may stand there may be the key: it is not shown.
+    for other in ["\"PRIVATE KEY\"", "PRIVATE KEY", "[\"PRIVATE KEY\"]"] {
+        std::fs::write(&file, other).unwrap();
+        assert!(setup().contains("no service account"), "{}", setup());
+        assert!(!setup().contains("PRIVATE KEY"), "{}", setup());
+    }
 }
 
 /// Speech of half a second as an MP3 file of 24 kHz, as the service sends it; `None` where LAME is

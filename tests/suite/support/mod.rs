@@ -9,3 +9,4 @@ pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod program;
 pub(crate) mod server;
+pub(crate) mod speech;
