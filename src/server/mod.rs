@@ -49,7 +49,7 @@ use crate::webhook;
 /// How often the database is told that this process lives: what a crash may cut off a call.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// How often old rows are pruned, a batch at a time.
+/// How often old rows are pruned, a bounded share each time.
 const PRUNE: Duration = Duration::from_secs(5);
 
 /// How long others may hold up the end of the process.

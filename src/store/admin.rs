@@ -282,7 +282,7 @@ impl Store {
         self.found(found, || missing_trunk(name))
     }
 
-    // --- Recordings, deliveries, retention ---
+    // --- Recordings and deliveries ---
 
     /// Every key's recordings that began before `before`, oldest first, at most 1 000.
     ///
@@ -324,16 +324,6 @@ impl Store {
         let op = ops::Replay { call_id: call_id.to_owned(), sequence, now };
         let subject = Subject::Deliveries(call_id.to_owned());
         self.write(self.audited("webhook.replay", subject, op)).await
-    }
-
-    /// Erases delivered payloads and idempotency tokens after a day, and the rows of calls that
-    /// are older than `keep_calls_ms` and have no recording left. A bounded share each time: to
-    /// be called every few seconds.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn prune(&self, keep_calls_ms: i64, now: Millis) -> Result<(), StoreError> {
-        self.write(ops::Prune { now, keep_calls_ms }).await
     }
 }
 

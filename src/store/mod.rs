@@ -17,6 +17,7 @@ mod journal;
 mod limits;
 mod ops;
 mod postgres;
+mod prune;
 mod secret;
 mod sqlite;
 mod time;
@@ -61,6 +62,8 @@ struct Inner {
     committed: Mutex<Option<Committed>>,
     /// Of the process that serves.
     journal: OnceLock<Arc<Journal>>,
+    /// How far old calls were looked at.
+    pruned: prune::Cursor,
     /// SQLite's checkpoints, waited for at the end so that no log is left behind.
     checkpoints: Mutex<Option<sqlite::Checkpoints>>,
 }
@@ -154,6 +157,7 @@ impl Store {
             actor: OnceLock::new(),
             committed: Mutex::new(Some(committed)),
             journal: OnceLock::new(),
+            pruned: prune::Cursor::default(),
             checkpoints: Mutex::new(checkpoints),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -107,8 +107,16 @@ operation!(
     Replay { call_id: String, sequence: i64, now: Millis } -> Replayed
 );
 operation!(
-    /// Retention.
-    Prune { now: Millis, keep_calls_ms: i64 } -> (), IS_LONG
+    /// Keys and webhook secrets that are past their grace.
+    ForgetSecrets { now: Millis } -> ()
+);
+operation!(
+    /// Some delivered payloads and idempotency tokens of before `until`; whether there may be more.
+    EraseOld { until: Millis } -> bool, IS_LONG
+);
+operation!(
+    /// Calls that ended long ago, but those that are recorded.
+    DeleteCalls { calls: Vec<i64> } -> (), IS_LONG
 );
 /// An administrative operation and its entry in the audit trail, in one transaction.
 pub(super) struct Audited<O> {

@@ -59,3 +59,4 @@ mod webhook_receiver;
 mod webhooks_arrive_in_order_whatever_fails;
 mod webhooks_never_reach_our_own_network;
 mod what_customers_write_stays_in_its_place;
+mod what_is_old_goes_in_time;

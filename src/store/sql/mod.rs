@@ -14,7 +14,7 @@ pub(in crate::store) mod history;
 mod import;
 pub(in crate::store) mod keys;
 pub(in crate::store) mod outbox;
-mod prune;
+pub(in crate::store) mod prune;
 pub(in crate::store) mod recordings;
 pub(in crate::store) mod trunks;
 pub(in crate::store) mod writer;
