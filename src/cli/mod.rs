@@ -10,6 +10,7 @@ mod check;
 mod dtmf;
 mod import;
 mod key;
+mod number;
 mod output;
 mod recordings;
 mod setup;
@@ -109,6 +110,9 @@ enum Command {
     /// Add, list, test and change trunks.
     #[command(subcommand)]
     Trunk(trunk::TrunkCommand),
+    /// Give keys the numbers on which trunks call in.
+    #[command(subcommand)]
+    Number(number::NumberCommand),
     /// Who changed keys, credits and trunks, when, and what.
     Audit(audit::AuditArgs),
     /// Be a test telephone: answer as told, send digits, report what was heard.
@@ -232,6 +236,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Calls(command) => import::calls(&common, &command).await,
         Command::Key(command) => key::run(&common, command).await,
         Command::Trunk(command) => trunk::run(&common, command).await,
+        Command::Number(command) => number::run(&common, command).await,
         Command::Audit(args) => audit::run(&common, &args).await,
         Command::Phone(args) => phone::run(&common, args).await,
         Command::Dial(args) => dial::run(&common, args).await,

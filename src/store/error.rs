@@ -129,6 +129,9 @@ pub enum AdminError {
     /// It would leave less than what calls in progress hold.
     #[error("the balance can't go below what calls in progress hold")]
     BelowHolds,
+    /// A number that another key has.
+    #[error("the number is {0}'s: take it away from it first")]
+    NumberTaken(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),

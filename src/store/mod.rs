@@ -15,6 +15,7 @@ mod history;
 mod import;
 mod journal;
 mod limits;
+mod numbers;
 mod ops;
 mod postgres;
 mod prune;

@@ -3,8 +3,8 @@
 
 use super::types::{
     Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedKey, KeyChanges,
-    Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, Placed, RateDecision, Remembered,
-    Replayed, TrunkSettings,
+    Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, OwnNumber, Placed, RateDecision,
+    Remembered, Replayed, TrunkSettings,
 };
 use super::{KeyId, Leg, Millis};
 
@@ -148,6 +148,7 @@ pub(super) enum Subject {
     Deliveries(String),
     /// The calls that were taken over.
     Calls(String),
+    Number(String),
 }
 
 impl Subject {
@@ -157,7 +158,8 @@ impl Subject {
         | Self::Trunk(name)
         | Self::Recording(name)
         | Self::Deliveries(name)
-        | Self::Calls(name)) = self;
+        | Self::Calls(name)
+        | Self::Number(name)) = self;
         name
     }
 }
@@ -214,6 +216,14 @@ operation!(
 operation!(
     /// A trunk removed, from its keys too.
     RemoveTrunk { name: String } -> bool
+);
+operation!(
+    /// A number given to a key; `false`: no such live key; `Err`: it is this other key's.
+    PutNumber { number: OwnNumber } -> Result<bool, String>
+);
+operation!(
+    /// A number taken away. `false`: there was none.
+    RemoveNumber { number: String } -> bool
 );
 operation!(
     /// Nothing: done when all before it is done.

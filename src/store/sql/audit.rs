@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::{Pool, Row};
 
-use super::{Apply, Db, Tx, keys, trunks};
+use super::{Apply, Db, Tx, keys, numbers, trunks};
 use crate::store::Millis;
 use crate::store::ops::{Act, Audited, Subject};
 use crate::store::types::AuditEntry;
@@ -46,6 +46,7 @@ async fn lock(tx: &mut Tx<'_>, subject: &Subject) -> Result<(), sqlx::Error> {
     let (update, name) = match subject {
         Subject::Key(id) => ("UPDATE api_keys SET name = name WHERE key_id = $1", id),
         Subject::Trunk(name) => ("UPDATE trunks SET name = name WHERE name = $1", name),
+        Subject::Number(number) => ("UPDATE numbers SET answer = answer WHERE number = $1", number),
         // Made once, removed once.
         Subject::Recording(_) | Subject::Calls(_) => return Ok(()),
         Subject::Deliveries(id) => ("UPDATE calls SET node = node WHERE call_id = $1", id),
@@ -60,6 +61,7 @@ async fn snapshot(tx: &mut Tx<'_>, subject: &Subject) -> Result<Option<Snapshot>
         Subject::Recording(id) => recording(tx, id).await,
         Subject::Deliveries(call_id) => deliveries(tx, call_id).await,
         Subject::Calls(_) => imported(tx).await.map(Some),
+        Subject::Number(number) => own_number(tx, number).await,
     }
 }
 
@@ -164,6 +166,16 @@ async fn deliveries(tx: &mut Tx<'_>, call_id: &str) -> Result<Option<Snapshot>, 
         key_id: Some(key_id),
         members: members(json!({ "waiting": waiting })),
     }))
+}
+
+async fn own_number(tx: &mut Tx<'_>, number: &str) -> Result<Option<Snapshot>, sqlx::Error> {
+    let Some(own) = numbers::one_in(tx, number).await? else { return Ok(None) };
+    let members = members(json!({
+        "key": own.key_id,
+        "webhook": own.webhook_url,
+        "answer": own.answer,
+    }));
+    Ok(Some(Snapshot { key_id: Some(own.key_id), members }))
 }
 
 /// Calls that were taken over have ids below 0.

@@ -13,6 +13,7 @@ pub(in crate::store) mod calls;
 pub(in crate::store) mod history;
 mod import;
 pub(in crate::store) mod keys;
+pub(in crate::store) mod numbers;
 pub(in crate::store) mod outbox;
 pub(in crate::store) mod prune;
 pub(in crate::store) mod recordings;

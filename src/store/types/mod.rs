@@ -5,6 +5,7 @@ mod call;
 mod event;
 mod history;
 mod key;
+mod number;
 mod recording;
 mod trunk;
 
@@ -13,6 +14,7 @@ pub use call::*;
 pub use event::*;
 pub use history::*;
 pub use key::*;
+pub use number::*;
 pub use recording::*;
 pub use trunk::*;
 
