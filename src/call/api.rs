@@ -306,6 +306,9 @@ pub enum CommandError {
     /// 400 `CALL_NOT_ANSWERED`.
     #[error("Call is not answered yet")]
     NotAnswered,
+    /// 400 `CALL_NOT_RINGING`: it is answered, or is one that we placed.
+    #[error("Call is not ringing here")]
+    NotRinging,
     /// 400 `GATHER_IN_PROGRESS`.
     #[error("A gather is already in progress on this call")]
     GatherInProgress,

@@ -86,6 +86,8 @@ impl fmt::Display for EndReason {
 pub enum EndedBy {
     /// The person called.
     Callee,
+    /// The person who called, on a call that came in.
+    Caller,
     /// A request of the customer.
     Api,
     /// Kaphila: a timer, a watchdog, a shutdown, a fault.
@@ -100,6 +102,7 @@ impl EndedBy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Callee => "callee",
+            Self::Caller => "caller",
             Self::Api => "api",
             Self::System => "system",
             Self::Carrier => "carrier",
@@ -231,6 +234,12 @@ pub const TRANSPORT: End = End::new(Failed, R::TrunkFailure, 38, Carrier);
 pub const RING_TIMEOUT: End = End::new(NoAnswer, R::NoAnswer, 19, EndedBy::System);
 /// `/hangup` before the answer.
 pub const CANCELED: End = End::new(Status::Canceled, R::Canceled, 16, EndedBy::Api);
+/// The caller's CANCEL of a call that came in.
+pub const CALLER_CANCELED: End = End::new(Status::Canceled, R::Canceled, 16, EndedBy::Caller);
+/// `/hangup` of a call that came in, before our answer.
+pub const DECLINED: End = End::new(Failed, R::Rejected, 21, EndedBy::Api);
+/// Our answer to a call that came in was never ACKed.
+pub const NO_ACK: End = End::new(Failed, R::TrunkFailure, 102, Carrier);
 /// `/hangup` after the answer.
 pub const API_HANGUP: End = End::new(Status::Completed, R::ApiHangup, 16, EndedBy::Api);
 /// The callee's BYE.

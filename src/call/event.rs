@@ -8,15 +8,19 @@ use serde_json::{Map, Value, json};
 use super::api::RecordingView;
 use super::cause::Status;
 use super::view::{AmdView, GatherView};
-use crate::store::Millis;
+use crate::store::{Direction, Millis};
 
 /// The call that an event is about, as it is at that moment.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
     /// `<unix seconds>.<n>`.
     pub(crate) call_id: &'a str,
-    /// Whom it calls, cleaned.
+    /// Which way it goes.
+    pub(crate) direction: Direction,
+    /// Who is at the other end, cleaned.
     pub(crate) number: &'a str,
+    /// Whom it calls: on a call that came in, our number.
+    pub(crate) to: &'a str,
     /// The caller id shown.
     pub(crate) caller_id: Option<&'a str>,
     /// Its status.
@@ -45,9 +49,9 @@ pub(crate) fn payload(
         "timestamp": at.to_rfc3339(),
         "event": event,
         "sequenceNumber": sequence,
-        "direction": "outbound",
+        "direction": subject.direction.as_str(),
         "number": subject.number,
-        "to": subject.number,
+        "to": subject.to,
         "from": subject.caller_id,
         "callerId": subject.caller_id,
         "status": subject.status.as_str(),

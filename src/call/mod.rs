@@ -18,6 +18,7 @@ mod further;
 mod journal;
 mod machine;
 mod place;
+mod receive;
 mod recover;
 mod registry;
 mod trace;
@@ -49,7 +50,8 @@ use self::machine::{Command, NewPlayback, Reply};
 pub use self::recover::{Recovered, recover};
 use self::registry::Registry;
 pub use self::view::{AmdShown, AmdView, CallView, GatherShown, GatherView, RecordingShown};
-use crate::store::{Authenticated, Store};
+use crate::store::{Authenticated, Store, Trunk};
+use crate::trunk::target::Target;
 pub use crate::tts::{DEFAULT_VOICE, ENGINES as SPEECH_ENGINES, check_voice};
 pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
 
@@ -163,6 +165,17 @@ impl Calls {
         }
     }
 
+    /// Answers a call that came in and rings.
+    ///
+    /// # Errors
+    /// [`CommandError::NotRinging`] where there is nothing to answer.
+    pub async fn answer(&self, auth: &Authenticated, call_id: &str) -> Result<(), CommandError> {
+        match self.command(auth, call_id, Command::Answer).await? {
+            Reply::Done => Ok(()),
+            _ => Err(CommandError::Internal),
+        }
+    }
+
     /// Plays a prompt after what plays already; answers once it has started or is queued.
     ///
     /// # Errors
@@ -247,6 +260,12 @@ impl Calls {
             Reply::Recording(view) => Ok(view),
             _ => Err(CommandError::Internal),
         }
+    }
+
+    /// From now on calls come from these trunks, by name.
+    pub fn know_trunks(&self, trunks: impl IntoIterator<Item = (Arc<Trunk>, Arc<Target>)>) {
+        let peers = trunks.into_iter().map(|(trunk, target)| registry::Peer { trunk, target });
+        self.inner.registry.peers.set(peers.collect());
     }
 
     /// Live calls of all keys.

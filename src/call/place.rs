@@ -1,5 +1,6 @@
 //! From a request to a call that lives: every check, the row, the task.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,14 +10,13 @@ use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::Identity;
 use rand::Rng;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::actor::{Actor, Candidate, Parts, Permits};
+use super::actor::{self, Born, Candidate, Permits};
 use super::event::{self, Subject};
-use super::machine::{Clock, Machine, Setup, TrunkSetup};
-use super::registry::MAX_COMMANDS;
-use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Status};
+use super::machine::{Clock, Setup, TrunkSetup};
+use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Settings, Status};
 use crate::number::{Number, prefixes_permit};
 use crate::store::{
     self, Authenticated, CallRef, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError,
@@ -73,21 +73,22 @@ impl Placing {
         self.check_destination()?;
         let trunks = trunks.map_err(|error| unavailable(&error))?;
         let order = self.route(now, &trunks)?;
-        let key = match self.inner.registry.keys.admit(now, self.auth.key, self.caps()) {
+        let caps = key_caps(&self.auth);
+        let key = match self.inner.registry.keys.admit(now, self.auth.key, caps) {
             Ok(permit) => permit,
             Err(over) => return Err(self.or_no_credit(over_key(over)).await),
         };
         if self.inner.registry.is_draining() {
             return Err(self.or_no_credit(PlaceRefusal::Draining).await);
         }
-        let whole = Caps { concurrent: Some(self.inner.settings.max_calls), per_second: None };
+        let whole = server_caps(&self.inner.settings);
         let Ok(capacity) = self.inner.registry.capacity.admit(now, (), whole) else {
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
         let Some(admitted) = self.admit(now, &trunks, &order).await else {
             return Err(self.or_no_credit(PlaceRefusal::TrunkLimit).await);
         };
-        let Some((media, events)) = self.open_media() else {
+        let Some((media, events)) = open_media(&self.inner) else {
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
         let permits = Permits { key, _capacity: capacity };
@@ -150,10 +151,6 @@ impl Placing {
         })
     }
 
-    fn caps(&self) -> Caps {
-        Caps { concurrent: cap(self.auth.max_calls), per_second: cap(self.auth.max_cps) }
-    }
-
     /// Of two reasons, the one that stands first in `semantics.md`: credit before caps.
     async fn or_no_credit(&self, refusal: PlaceRefusal) -> PlaceRefusal {
         match self.inner.services.store.account(&self.auth).await {
@@ -184,14 +181,6 @@ impl Placing {
         Some(Admitted { candidates, trunk, previous, total: trunks.trunks.len() })
     }
 
-    /// A port of its own; without one nothing is dialled.
-    fn open_media(&self) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
-        let (rtp_timeout, dtmf) = (self.inner.settings.rtp_timeout, self.inner.settings.dtmf);
-        let options = OpenOptions { rtp_timeout, dtmf, ..OpenOptions::default() };
-        let opened = self.inner.services.media.open(options);
-        opened.inspect_err(|error| tracing::warn!(%error, "no media for a call")).ok()
-    }
-
     /// Stores the call and lets it live.
     async fn begin(
         self,
@@ -220,28 +209,20 @@ impl Placing {
         };
 
         let setup = self.setup(clock, caller, &admitted, &placed, identity, media.local());
-        let machine = Machine::new(setup);
-        let (commands, mailbox) = mpsc::channel(MAX_COMMANDS);
-        let (view, seen) = watch::channel(Arc::new(machine.view()));
-        let call_id = placed.call.call_id();
-        let registered = self.inner.registry.enter(call_id, self.auth.key, commands, seen);
-        let (answer, outcome) = oneshot::channel();
-        let actor = Actor::new(Parts {
-            inner: Arc::clone(&self.inner),
-            machine,
-            call: placed.call.clone(),
-            number: self.request.number.clone(),
-            candidates: admitted.candidates,
-            first_trunk: admitted.trunk,
-            permits,
-            registered,
-            media,
-            media_events,
-            mailbox,
-            view,
-            answer,
-        });
-        self.inner.registry.tasks.spawn(actor.run());
+        let outcome = actor::begin(
+            &self.inner,
+            Born {
+                call: placed.call.clone(),
+                setup,
+                number: Some(self.request.number.clone()),
+                candidates: admitted.candidates,
+                first_trunk: admitted.trunk,
+                permits,
+                media,
+                media_events,
+                arrival: None,
+            },
+        );
         Ok((placed.call, outcome))
     }
 
@@ -268,6 +249,7 @@ impl Placing {
             record: self.is_recorded(),
             trunk: Some((first.id, first.name.clone())),
             leg: first.leg(identity),
+            dialog: None,
             idempotency: request.idempotency.clone(),
         }
     }
@@ -288,7 +270,9 @@ impl Placing {
             let name = "call.initiated";
             let subject = Subject {
                 call_id: placed.call.call_id(),
+                direction: Direction::Outbound,
                 number: number.as_str(),
+                to: number.as_str(),
                 caller_id: caller_id.as_deref(),
                 status: Status::Ringing,
                 metadata: metadata.as_ref(),
@@ -308,18 +292,18 @@ impl Placing {
         admitted: &Admitted,
         placed: &store::Placed,
         identity: Identity,
-        media: std::net::SocketAddr,
+        media: SocketAddr,
     ) -> Setup {
         let request = &self.request;
         let settings = &self.inner.settings;
-        let bound = Some(media.ip()).filter(|ip| !ip.is_unspecified());
-        let address = settings.media_address.or(bound);
+        let address = own_address(settings, media);
         let trunk = |candidate: &Candidate| candidate.setup(address, settings);
         let (mut seed, session_id) = ([0; 32], rand::random());
         rand::rng().fill_bytes(&mut seed);
         Setup {
             call_id: placed.call.call_id().to_owned(),
             number: request.number.as_str().to_owned(),
+            incoming: None,
             caller_id,
             webhook: request.webhook_url.is_some(),
             metadata: request.metadata.clone(),
@@ -343,6 +327,20 @@ impl Placing {
     }
 }
 
+/// A port of its own; without one there is no call.
+pub(super) fn open_media(inner: &Inner) -> Option<(MediaCall, mpsc::Receiver<MediaEvent>)> {
+    let (rtp_timeout, dtmf) = (inner.settings.rtp_timeout, inner.settings.dtmf);
+    let options = OpenOptions { rtp_timeout, dtmf, ..OpenOptions::default() };
+    let opened = inner.services.media.open(options);
+    opened.inspect_err(|error| tracing::warn!(%error, "no media for a call")).ok()
+}
+
+/// The address in our descriptions, unless it is that of the route.
+pub(super) fn own_address(settings: &Settings, media: SocketAddr) -> Option<IpAddr> {
+    let bound = Some(media.ip()).filter(|ip| !ip.is_unspecified());
+    settings.media_address.or(bound)
+}
+
 fn over_key(over: Over) -> PlaceRefusal {
     match over {
         Over::Concurrent => PlaceRefusal::ConcurrentCalls,
@@ -350,7 +348,15 @@ fn over_key(over: Over) -> PlaceRefusal {
     }
 }
 
-fn trunk_caps(trunk: &Trunk) -> Caps {
+pub(super) fn server_caps(settings: &Settings) -> Caps {
+    Caps { concurrent: Some(settings.max_calls), per_second: None }
+}
+
+pub(super) fn key_caps(key: &Authenticated) -> Caps {
+    Caps { concurrent: cap(key.max_calls), per_second: cap(key.max_cps) }
+}
+
+pub(super) fn trunk_caps(trunk: &Trunk) -> Caps {
     let settings = &trunk.settings;
     Caps { concurrent: cap(settings.max_channels), per_second: cap(settings.max_cps) }
 }

@@ -17,7 +17,8 @@ use super::api::RecordingView;
 use super::event::{self, Subject};
 use crate::number::Number;
 use crate::store::{
-    Ended, FinishedRecording, Millis, NewEvent, OpenCall, Recording, Store, StoreError, Trunk,
+    Direction, Ended, FinishedRecording, Millis, NewEvent, OpenCall, Recording, Store, StoreError,
+    Trunk,
 };
 use crate::trunk::target::Target;
 
@@ -156,7 +157,9 @@ fn event(
         row.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let subject = Subject {
         call_id: &row.call_id,
+        direction: Direction::from_word(&row.direction),
         number: &row.number,
+        to: &call.callee,
         caller_id: row.caller_id.as_deref(),
         status,
         metadata: metadata.as_ref(),

@@ -4,6 +4,7 @@
 //! Start at [`Registry::enter`].
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,9 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use super::machine::{Command, Reply};
 use super::{Asked, CallView, CommandError};
-use crate::store::{KeyId, TrunkId};
+use crate::store::{KeyId, Trunk, TrunkId};
 use crate::trunk::limits::{Limiter, Rest};
-use crate::trunk::target::Targets;
+use crate::trunk::target::{Target, Targets};
 
 /// Commands that may wait for a call: a client that sends more waits for its answers.
 pub(super) const MAX_COMMANDS: usize = 32;
@@ -34,8 +35,35 @@ pub(super) struct Registry {
     pub(super) rest: Rest<TrunkId>,
     /// Where trunks are.
     pub(super) targets: Targets,
+    /// Whose calls come from where.
+    pub(super) peers: Peers,
     /// The tasks of calls.
     pub(super) tasks: TaskTracker,
+}
+
+/// A trunk that may call us.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) target: Arc<Target>,
+}
+
+/// The trunks that may call us, by name.
+#[derive(Default)]
+pub(super) struct Peers(Mutex<Arc<[Peer]>>);
+
+impl Peers {
+    pub(super) fn set(&self, peers: Arc<[Peer]>) {
+        *lock(&self.0) = peers;
+    }
+
+    /// The trunk that a call comes from: of several at one address, the one that is dialled there.
+    pub(super) fn of(&self, source: SocketAddr) -> Option<Peer> {
+        let peers = Arc::clone(&lock(&self.0));
+        let sends = |peer: &&Peer| peer.target.peers.iter().any(|it| it.contains(source.ip()));
+        let dialled = peers.iter().find(|peer| peer.target.remote == source);
+        dialled.or_else(|| peers.iter().find(sends)).cloned()
+    }
 }
 
 struct Shared {

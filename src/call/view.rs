@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::api::RecordingView;
 use super::cause::Status;
-use crate::store::{AmdResult, Millis};
+use crate::store::{AmdResult, Direction, Millis};
 
 /// A live call.
 #[derive(Debug, Clone)]
@@ -17,8 +17,12 @@ pub struct CallView {
     pub call_id: String,
     /// Ringing or answered; an ended call has no view.
     pub status: Status,
-    /// Whom it calls, cleaned.
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Who is at the other end, cleaned: whom it calls, or who calls.
     pub number: String,
+    /// Whom it calls: on a call that came in, our number.
+    pub to: String,
     /// The caller id shown.
     pub caller_id: Option<String>,
     /// The trunk that is being tried or carries it.
@@ -39,14 +43,6 @@ pub struct CallView {
     pub created_at: Millis,
     /// When it was answered.
     pub answered_at: Option<Millis>,
-}
-
-impl CallView {
-    /// `outbound`; calls from trunks are not built yet.
-    #[must_use]
-    pub const fn direction(&self) -> &'static str {
-        "outbound"
-    }
 }
 
 /// What the detector found, and the figures behind it.

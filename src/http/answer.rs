@@ -145,6 +145,14 @@ pub(super) struct Gathering<'a> {
     pub(super) timeout_ms: u64,
 }
 
+/// The call is being answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answering<'a> {
+    pub(super) message: &'static str,
+    pub(super) call_id: &'a str,
+}
+
 /// What played has been stopped.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

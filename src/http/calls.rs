@@ -35,9 +35,9 @@ fn show(view: &CallView) -> answer::Call {
     answer::Call {
         call_id: view.call_id.clone(),
         status: view.status,
-        direction: view.direction(),
+        direction: view.direction.as_str(),
         number: view.number.clone(),
-        to: view.number.clone(),
+        to: view.to.clone(),
         from: view.caller_id.clone(),
         caller_id: view.caller_id.clone(),
         trunk: view.trunk.clone(),

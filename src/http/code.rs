@@ -38,6 +38,8 @@ codes! {
     InvalidRequest "INVALID_REQUEST" BAD_REQUEST,
     /// The call has not been answered yet.
     CallNotAnswered "CALL_NOT_ANSWERED" BAD_REQUEST,
+    /// There is nothing to answer.
+    CallNotRinging "CALL_NOT_RINGING" BAD_REQUEST,
     /// A gather runs already on this call.
     GatherInProgress "GATHER_IN_PROGRESS" BAD_REQUEST,
     /// No key, or one that is not valid.

@@ -76,6 +76,15 @@ pub(super) async fn gather(
     }))
 }
 
+pub(super) async fn answer(
+    State(app): State<App>,
+    Body(auth, body): Body,
+) -> Result<Response, ApiError> {
+    let call_id = body.required_text("callId")?;
+    app.calls.answer(&auth, call_id).await?;
+    Ok(success(answer::Answering { message: "Call is being answered", call_id }))
+}
+
 pub(super) async fn stop(
     State(app): State<App>,
     Body(auth, body): Body,

@@ -125,6 +125,7 @@ impl From<CommandError> for ApiError {
         let code = match &error {
             CommandError::NotFound => Code::CallNotFound,
             CommandError::NotAnswered => Code::CallNotAnswered,
+            CommandError::NotRinging => Code::CallNotRinging,
             CommandError::GatherInProgress => Code::GatherInProgress,
             CommandError::NoRecording => Code::RecordingNotFound,
             CommandError::BadPrompt(_) => Code::InvalidRequest,

@@ -150,6 +150,10 @@ pub(super) fn all() -> Vec<Route> {
             .takes::<body::OfCall>()
             .gives(Success::Json(&[of::<answer::HungUp<'_>>]))
             .or(&[CallNotFound]),
+        Route::post("/answer", "Answer a call that came in", post(control::answer))
+            .takes::<body::OfCall>()
+            .gives(Success::Json(&[of::<answer::Answering<'_>>]))
+            .or(&[CallNotFound, CallNotRinging]),
         Route::post("/voice", "Say a text", post(control::voice))
             .counted()
             .takes::<body::Voice>()

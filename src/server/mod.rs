@@ -176,7 +176,6 @@ impl Server {
         let limits = Limits { connections, ..Limits::default() };
         let control = Control::bind(&config.paths.control()).map_err(failed)?;
         let (sip, incoming) = Sip::start(sip_config(config)).map_err(failed)?;
-        drop(incoming);
         let sync = if config.database.sync_full { SyncMode::Full } else { SyncMode::Normal };
         store.open_journal(&config.paths.journal(), sync).await?;
         let now = Millis::wall_clock();
@@ -221,7 +220,10 @@ impl Server {
         tasks.spawn(control.serve(calls.clone(), stop.clone()));
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
-        tasks.spawn(every(trust::INTERVAL, stop.clone(), trust::keep(store.clone(), sip.clone())));
+        let trusted = trust::keep(store.clone(), sip.clone(), calls.clone());
+        tasks.spawn(every(trust::INTERVAL, stop.clone(), trusted));
+        let receiving = calls.clone();
+        tasks.spawn(async move { receiving.receive(incoming).await });
         let webhooks = Some(webhooks);
         Ok(Self { calls, sip, media, store, webhooks, tls, stop, tasks, addresses })
     }
@@ -407,8 +409,7 @@ fn sip_config(config: &Config) -> SipConfig {
             timers: TimerConfig { t1: config.sip.timer_t1, ..TimerConfig::default() },
             seed: rand::random(),
             hold_ack: HOLD_ACK,
-            // Calls from trunks are not built yet.
-            accept_calls: false,
+            accept_calls: true,
             ..EndpointConfig::default()
         },
         udp: config.sip.udp.clone(),

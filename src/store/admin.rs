@@ -13,6 +13,7 @@ impl Store {
         self.inner.keys.clear();
         self.inner.trunks.clear();
         self.inner.secrets.clear();
+        self.inner.numbers.clear();
     }
 
     /// Who administers through this handle and its clones, for the audit trail. Only the first

@@ -58,6 +58,7 @@ struct Inner {
     keys: Cache<String, Arc<Key>>,
     trunks: Cache<KeyId, Arc<KeyTrunks>>,
     secrets: Cache<KeyId, Arc<Vec<String>>>,
+    numbers: Cache<String, Called>,
     /// Who is written down for administrative acts.
     actor: OnceLock<String>,
     committed: Mutex<Option<Committed>>,
@@ -155,6 +156,7 @@ impl Store {
             keys: Cache::default(),
             trunks: Cache::default(),
             secrets: Cache::default(),
+            numbers: Cache::default(),
             actor: OnceLock::new(),
             committed: Mutex::new(Some(committed)),
             journal: OnceLock::new(),

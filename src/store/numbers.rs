@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ops::Subject;
 use super::types::{Authenticated, Called, OwnNumber};
-use super::{AdminError, Store, StoreError, ops, read};
+use super::{AdminError, Millis, Store, StoreError, ops, read};
 
 impl Store {
     /// Gives a number to a key, or changes what is done with its calls.
@@ -15,7 +15,9 @@ impl Store {
         let key_id = number.key_id.clone();
         let subject = Subject::Number(number.number.clone());
         let op = self.audited("number.add", subject, ops::PutNumber { number });
-        match self.write(op).await? {
+        let put = self.write(op).await?;
+        self.inner.numbers.clear();
+        match put {
             Ok(true) => Ok(()),
             Ok(false) => Err(AdminError::NotFound(format!("live key {key_id}"))),
             Err(other) => Err(AdminError::NumberTaken(other)),
@@ -38,14 +40,25 @@ impl Store {
         let op = ops::RemoveNumber { number: number.to_owned() };
         let op = self.audited("number.remove", Subject::Number(number.to_owned()), op);
         let found = self.write(op).await?;
+        self.inner.numbers.clear();
         if found { Ok(()) } else { Err(AdminError::NotFound(format!("number {number}"))) }
     }
 
-    /// Who is called by a number, as of now. A revoked key's number is nobody's.
+    /// Who is called by a number, as of 1 s ago at most. A revoked key's number is nobody's.
     ///
     /// # Errors
     /// The database.
-    pub async fn called(&self, number: &str) -> Result<Called, StoreError> {
+    pub async fn called(&self, number: &str, now: Millis) -> Result<Called, StoreError> {
+        let asked = number.to_owned();
+        if let Some(known) = self.inner.numbers.fresh(&asked, now) {
+            return Ok(known);
+        }
+        let called = self.look_up(number).await?;
+        self.inner.numbers.put(asked, called.clone(), now);
+        Ok(called)
+    }
+
+    async fn look_up(&self, number: &str) -> Result<Called, StoreError> {
         let own = read!(self, sql, pool => sql::numbers::one(pool, number))?;
         let Some(own) = own else {
             let any = read!(self, sql, pool => sql::numbers::any(pool))?;

@@ -160,6 +160,7 @@ pub(crate) fn call(webhook_url: Option<&str>) -> NewCall {
             remote: "127.0.0.1:5060".into(),
             transport: "udp".into(),
         },
+        dialog: None,
         idempotency: None,
     }
 }

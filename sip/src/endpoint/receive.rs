@@ -8,9 +8,10 @@ use super::config::{Event, LocalId};
 use super::reply::{Received, refusal_of, reply_to};
 use super::table::{Merge, Path, Server, ServerMachine};
 use super::{Endpoint, Network};
+use crate::dialog::{Dialog, DialogState};
 use crate::invite::{Body, IncomingCall, Leg, LegId};
 use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
-use crate::message::{HeaderName, Message, Method, Request, Scheme};
+use crate::message::{HeaderName, Message, Method, Request, Scheme, Transport};
 use crate::options::{outside_of_calls, response};
 use crate::transaction::{ServerInvite, ServerKey, ServerNonInvite};
 use crate::wire::{self, Input};
@@ -186,9 +187,6 @@ impl Endpoint {
             refusal.headers.push(HeaderName::RETRY_AFTER, OVERLOAD_RETRY_AFTER);
             return self.reply_with(None, &received, refusal);
         }
-        let Some(call) = incoming_call(request, received.remote) else {
-            return self.reply(&received, 400);
-        };
         let Some(link) = self
             .locals
             .iter_mut()
@@ -198,10 +196,16 @@ impl Endpoint {
             return;
         };
         let (tag, cseq) = (self.tag(), rand::Rng::next_u32(&mut self.rng) & 0xFFFF);
+        let Some((dialog, call)) = Dialog::of_callee(request, &tag, cseq).and_then(|dialog| {
+            let call = incoming_call(request, received.remote, &dialog, link.transport)?;
+            Some((dialog, call))
+        }) else {
+            return self.reply(&received, 400);
+        };
         let peers = vec![Network::from(received.remote.ip())];
         let (key, request) = (received.key.clone(), received.request.clone());
-        let leg = self.make_leg(now, |_| Leg::incoming(link, peers, key, request, &tag, cseq));
-        let Some(leg) = leg else { return self.reply(&received, 400) };
+        let leg = self.make_leg(now, |_| Some(Leg::incoming(link, peers, key, request, dialog)));
+        let Some(leg) = leg else { return };
         self.events.push_back(Event::Incoming { leg, call: Box::new(call) });
         self.ladder(now, leg, false, received.data);
         self.serve(now, leg, &received, merge);
@@ -262,7 +266,12 @@ fn is_out_of_hops(request: &Request) -> bool {
     request.headers.get(&HeaderName::MAX_FORWARDS).is_some_and(|hops| hops.trim() == "0")
 }
 
-fn incoming_call(request: &Request, remote: SocketAddr) -> Option<IncomingCall> {
+fn incoming_call(
+    request: &Request,
+    remote: SocketAddr,
+    dialog: &Dialog,
+    transport: Transport,
+) -> Option<IncomingCall> {
     let text = |name: &HeaderName| request.headers.get(name).map(str::to_owned);
     Some(IncomingCall {
         request_uri: request.uri.clone(),
@@ -276,5 +285,6 @@ fn incoming_call(request: &Request, remote: SocketAddr) -> Option<IncomingCall> 
         remote,
         asserted_identity: text(&HeaderName::P_ASSERTED_IDENTITY),
         user_agent: text(&HeaderName::USER_AGENT),
+        dialog: Box::new(DialogState { dialog: dialog.clone(), remote, transport }),
     })
 }

@@ -4,7 +4,8 @@ use super::answered::{Answered, Unacked};
 use super::respond::{accept, check_in_dialog, response_with_tag, set_body};
 use super::{Body, Common, Context, Ended, Handled, LegEvent, State, q850};
 use crate::dialog::Dialog;
-use crate::message::{Method, Request, Response};
+use crate::limits::OVERLOAD_RETRY_AFTER;
+use crate::message::{HeaderName, Method, Request, Response};
 use crate::options::response;
 use crate::transaction::ServerKey;
 
@@ -45,9 +46,13 @@ impl Ringing {
         State::Answered(Box::new(Answered::by_us(cx, self.dialog, unacked)))
     }
 
-    /// §13.3.1.3.
+    /// §13.3.1.3. Who is refused for want of room is told when to come again (§21.5.4).
     pub(super) fn reject(self: Box<Self>, cx: &mut Context<'_>, status: u16) -> State {
-        cx.respond(self.key.clone(), self.response(status.clamp(300, 699)));
+        let mut refusal = self.response(status.clamp(300, 699));
+        if status == 503 {
+            refusal.headers.push(HeaderName::RETRY_AFTER, OVERLOAD_RETRY_AFTER);
+        }
+        cx.respond(self.key.clone(), refusal);
         State::Refused
     }
 

@@ -158,14 +158,12 @@ impl Leg {
         peers: Vec<Network>,
         key: ServerKey,
         request: Request,
-        local_tag: &str,
-        cseq: u32,
-    ) -> Option<Self> {
-        let dialog = Dialog::of_callee(&request, local_tag, cseq)?;
-        let common =
-            Common::new(dialog.call_id(), local_tag, link, OurInvite::Theirs).with_peers(peers);
+        dialog: Dialog,
+    ) -> Self {
+        let (call_id, tag) = (dialog.call_id(), dialog.local_tag());
+        let common = Common::new(call_id, tag, link, OurInvite::Theirs).with_peers(peers);
         let ringing = Ringing::new(key, request, dialog);
-        Some(Self { common, state: State::Ringing(Box::new(ringing)) })
+        Self { common, state: State::Ringing(Box::new(ringing)) }
     }
 
     /// Whether a response is to the INVITE that made this leg: another with our tag answers a

@@ -131,6 +131,8 @@ pub struct IncomingCall {
     pub asserted_identity: Option<String>,
     /// User-Agent, as sent.
     pub user_agent: Option<String>,
+    /// What a later process needs to send BYE, once the call is answered.
+    pub dialog: Box<DialogState>,
 }
 
 impl IncomingCall {

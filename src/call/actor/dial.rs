@@ -40,6 +40,20 @@ pub(super) struct ActiveLeg {
     pub(super) permit: Arc<Permit<TrunkId>>,
 }
 
+/// A leg that came in.
+pub(in crate::call) struct Arrival {
+    pub(in crate::call) leg: LegId,
+    pub(in crate::call) source: IpAddr,
+    pub(in crate::call) events: mpsc::Receiver<LegEvent>,
+}
+
+impl Arrival {
+    pub(super) fn into_leg(self, permit: Permit<TrunkId>) -> ActiveLeg {
+        let Self { leg: id, source, events } = self;
+        ActiveLeg { no: LegNo(0), id, trunk: 0, source, events, permit: Arc::new(permit) }
+    }
+}
+
 impl Actor {
     pub(super) async fn dial(&mut self, now: Instant, dial: Dial) -> Result<(), NotDialled> {
         let permit = self.permit(now, dial.trunk)?;
@@ -54,9 +68,12 @@ impl Actor {
             let why = "media.address has no RTP for the trunk's version of IP";
             return Err(NotDialled::Transport(why.to_owned()));
         }
+        let Some(number) = &self.number else {
+            return Err(NotDialled::Transport("the call came in".to_owned()));
+        };
         let own = candidate.caller_id();
         let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
-        let addressing = target.addressing(&self.number, shown.as_deref(), dial.target.as_ref());
+        let addressing = target.addressing(number, shown.as_deref(), dial.target.as_ref());
         tracing::info!(
             trunk = target.name,
             sip_call_id = dial.identity.call_id,

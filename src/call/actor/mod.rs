@@ -25,11 +25,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use self::dial::ActiveLeg;
-pub(super) use self::dial::Candidate;
+pub(super) use self::dial::{Arrival, Candidate};
 use self::write::{Writing, Written, next_written};
 use super::journal::Journal;
-use super::machine::{Effect, Input, LegNo, Machine, Reply, ReplyId};
-use super::registry::Registered;
+use super::machine::{Effect, Input, LegNo, Machine, Reply, ReplyId, Setup};
+use super::registry::{MAX_COMMANDS, Registered};
 use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannels};
 use crate::number::Number;
 use crate::store::{CallRef, KeyId, TrunkId};
@@ -41,30 +41,66 @@ pub(super) struct Permits {
     pub(super) _capacity: Permit<()>,
 }
 
-/// What an actor is made of.
-pub(super) struct Parts {
-    pub(super) inner: Arc<Inner>,
-    pub(super) machine: Machine,
+/// What a call is born with.
+pub(super) struct Born {
     pub(super) call: CallRef,
-    pub(super) number: Number,
+    pub(super) setup: Setup,
+    /// Whom it calls; `None`: it came in.
+    pub(super) number: Option<Number>,
     pub(super) candidates: Vec<Candidate>,
     /// The room on the first trunk.
     pub(super) first_trunk: Permit<TrunkId>,
     pub(super) permits: Permits,
-    pub(super) registered: Registered,
     pub(super) media: MediaCall,
     pub(super) media_events: mpsc::Receiver<MediaEvent>,
-    pub(super) mailbox: mpsc::Receiver<Asked>,
-    pub(super) view: watch::Sender<Arc<CallView>>,
-    pub(super) answer: oneshot::Sender<PlaceOutcome>,
+    /// The leg that it came in by.
+    pub(super) arrival: Option<Arrival>,
+}
+
+/// A call lives, in a task of its own. Who placed it is answered by what this gives.
+pub(super) fn begin(inner: &Arc<Inner>, born: Born) -> oneshot::Receiver<PlaceOutcome> {
+    let machine = Machine::new(born.setup);
+    let (commands, mailbox) = mpsc::channel(MAX_COMMANDS);
+    let (view, seen) = watch::channel(Arc::new(machine.view()));
+    let (call_id, key) = (born.call.call_id(), born.call.key());
+    let registered = inner.registry.enter(call_id, key, commands, seen);
+    let (answer, outcome) = oneshot::channel();
+    let (first_trunk, legs) = match born.arrival {
+        Some(arrival) => (None, vec![arrival.into_leg(born.first_trunk)]),
+        None => (Some(Arc::new(born.first_trunk)), Vec::new()),
+    };
+    // Boxed: its task would keep it twice.
+    let actor = Box::new(Actor {
+        stopping: inner.registry.stopping(),
+        inner: Arc::clone(inner),
+        machine,
+        call: born.call,
+        number: born.number,
+        candidates: born.candidates,
+        first_trunk,
+        live: Some((born.permits, registered)),
+        media: Some(born.media),
+        media_events: Some(born.media_events),
+        mailbox,
+        view,
+        answer: Some(answer),
+        replies: VecDeque::new(),
+        next_reply: 0,
+        legs,
+        journal: Journal::default(),
+        writing: None,
+        inputs: VecDeque::new(),
+    });
+    inner.registry.tasks.spawn(actor.run());
+    outcome
 }
 
 /// One call's task.
-pub(super) struct Actor {
+struct Actor {
     inner: Arc<Inner>,
     machine: Machine,
     call: CallRef,
-    number: Number,
+    number: Option<Number>,
     candidates: Vec<Candidate>,
     first_trunk: Option<Arc<Permit<TrunkId>>>,
     /// While the call is live.
@@ -92,34 +128,9 @@ enum Wake {
 }
 
 impl Actor {
-    /// Boxed: its task would keep it twice.
-    pub(super) fn new(parts: Parts) -> Box<Self> {
-        Box::new(Self {
-            stopping: parts.inner.registry.stopping(),
-            inner: parts.inner,
-            machine: parts.machine,
-            call: parts.call,
-            number: parts.number,
-            candidates: parts.candidates,
-            first_trunk: Some(Arc::new(parts.first_trunk)),
-            live: Some((parts.permits, parts.registered)),
-            media: Some(parts.media),
-            media_events: Some(parts.media_events),
-            mailbox: parts.mailbox,
-            view: parts.view,
-            answer: Some(parts.answer),
-            replies: VecDeque::new(),
-            next_reply: 0,
-            legs: Vec::new(),
-            journal: Journal::default(),
-            writing: None,
-            inputs: VecDeque::new(),
-        })
-    }
-
     /// Lives until the call is accounted for and nothing of its legs remains. A fault on the way
     /// ends this call (`internal_error`) and no other.
-    pub(super) async fn run(mut self: Box<Self>) {
+    async fn run(mut self: Box<Self>) {
         let span = tracing::info_span!("call", call_id = self.machine.call_id());
         async {
             let lived = AssertUnwindSafe(async {
@@ -249,6 +260,21 @@ impl Actor {
                     let reason = HeaderValue::try_from(format!("Q.850;cause={cause}")).ok();
                     let told = self.inner.services.sip.hang_up(id, reason).await;
                     note_gone(told);
+                }
+            }
+            Effect::Ring(leg) => {
+                if let Some(id) = self.leg(leg).map(|it| it.id) {
+                    note_gone(self.inner.services.sip.ring(id, None).await);
+                }
+            }
+            Effect::Accept(leg, answer) => {
+                if let Some(id) = self.leg(leg).map(|it| it.id) {
+                    note_gone(self.inner.services.sip.accept(id, Body::sdp(answer)).await);
+                }
+            }
+            Effect::Refuse(leg, status) => {
+                if let Some(id) = self.leg(leg).map(|it| it.id) {
+                    note_gone(self.inner.services.sip.reject(id, status).await);
                 }
             }
             Effect::AnswerOffer(leg, answer) => {

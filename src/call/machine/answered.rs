@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kaphila_media::amd::Verdict;
-use kaphila_media::sdp::Agreed;
 use kaphila_media::session::{Command as Media, MediaEvent};
-use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Body, Ended, LegEvent};
 use serde_json::json;
 
@@ -21,26 +19,20 @@ const INFO_DIGIT_MS: u32 = 250;
 const VERDICT_GRACE: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// The 200 came with something we can speak.
-    pub(super) fn answered(
-        &mut self,
-        now: Instant,
-        leg: LegNo,
-        agreed: Agreed,
-        dialog: &DialogState,
-    ) {
+    /// The call is up, and its media connected: the callee's 200 came with something we can
+    /// speak, or the caller's ACK. `dialog` is what a later process needs to send BYE.
+    pub(super) fn answered(&mut self, now: Instant, dialog: String) {
         self.stage = Stage::Talking;
         self.status = Status::Answered;
         self.answered = Some(now);
         self.changed = true;
         self.timers.stop(Timer::Ring);
         self.timers.set(Timer::MaxDuration, now + self.setup.timing.max_duration);
-        self.effects.push(Effect::Connect(leg, Box::new(agreed)));
         self.effects.push(Effect::Media(Media::Answered));
         self.effects.push(Effect::Store(Write::Answered(Answered {
             at: self.setup.clock.wall(now),
             trunk: Some(self.trunk_name().to_owned()),
-            dialog: dialog.to_string(),
+            dialog,
         })));
         self.reply_placed(None);
         if self.setup.record && self.recording.is_none() {

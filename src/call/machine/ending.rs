@@ -6,7 +6,7 @@ use kaphila_media::quality::Quality;
 use serde_json::{Value, json};
 
 use super::{CLOSING_GRACE, Closing, Effect, Machine, Recording, ReplyId, Stage, Timer, Write};
-use crate::call::cause::{self, End};
+use crate::call::cause::{self, End, EndedBy};
 use crate::store::{AmdResult, Ended};
 
 impl Machine {
@@ -14,6 +14,7 @@ impl Machine {
     pub(super) fn hang_up(&mut self, now: Instant, id: ReplyId) {
         let end = match self.stage {
             Stage::Talking => cause::API_HANGUP,
+            Stage::Ringing(_) | Stage::Accepting => cause::DECLINED,
             _ => cause::CANCELED,
         };
         self.end_by_us(now, end);
@@ -32,9 +33,11 @@ impl Machine {
 
     /// We end the call: the leg is told.
     pub(super) fn end_by_us(&mut self, now: Instant, end: End) {
-        // A cancelled INVITE has been told already.
-        if let (false, Some(leg)) = (matches!(self.stage, Stage::Cancelling(_)), self.current()) {
-            self.effects.push(Effect::HangUp(leg, end.cause));
+        match (&self.stage, self.current()) {
+            // A cancelled INVITE has been told already.
+            (Stage::Cancelling(_), _) | (_, None) => {}
+            (Stage::Ringing(_), Some(_)) => self.refuse(now, end),
+            (_, Some(leg)) => self.effects.push(Effect::HangUp(leg, end.cause)),
         }
         self.end(now, end);
     }
@@ -129,6 +132,10 @@ impl Machine {
         let last = self.final_answer().cloned();
         let attempts = self.attempts();
         let trunk = self.trunk_name().to_owned();
+        let by = match end.by {
+            EndedBy::Callee if self.setup.incoming.is_some() => EndedBy::Caller,
+            by => by,
+        };
         let fields = json!({
             "endReason": end.reason.as_str(),
             "hangupCause": end.cause.to_string(),
@@ -138,7 +145,7 @@ impl Machine {
             "sipStatus": last.as_ref().map(|last| last.status),
             "sipReason": last.as_ref().map(|last| &last.reason),
             "sipCallId": self.legs.last().map(|leg| &leg.identity.call_id),
-            "endedBy": end.by.as_str(),
+            "endedBy": by.as_str(),
             "attempts": attempts,
             "trunk": trunk,
             "quality": self.quality,
@@ -148,7 +155,7 @@ impl Machine {
             status: end.status,
             end_reason: end.reason.as_str().to_owned(),
             hangup_cause: end.cause.to_string(),
-            ended_by: end.by.as_str().to_owned(),
+            ended_by: by.as_str().to_owned(),
             answered_at: self.answered.map(|at| self.setup.clock.wall(at)),
             duration_secs: i64::try_from(seconds).unwrap_or(i64::MAX),
             sip_status: last.as_ref().map(|last| i64::from(last.status)),

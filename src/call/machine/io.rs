@@ -59,6 +59,8 @@ pub(crate) enum NotDialled {
 pub(crate) enum Command {
     /// `/hangup`.
     HangUp,
+    /// `/answer`.
+    Answer,
     /// `/play`, `/voice`.
     Play(NewPlayback),
     /// `/gather`, with its prompt.
@@ -79,7 +81,7 @@ pub(crate) enum Command {
 /// What a command brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The call is being hung up; the gather runs; digits are on their way.
+    /// The call is being hung up or answered; the gather runs; digits are on their way.
     Done,
     /// A prompt has started or is queued.
     Playing(PlaybackStarted),
@@ -98,6 +100,12 @@ pub(crate) enum Effect {
     Dial(Dial),
     /// End a leg, whatever its state, with this Q.850 cause.
     HangUp(LegNo, u8),
+    /// Tell the caller that its call rings.
+    Ring(LegNo),
+    /// Answer a call that rings, with this description.
+    Accept(LegNo, Bytes),
+    /// Refuse a call that rings, with this status.
+    Refuse(LegNo, u16),
     /// Answer the offer of a leg: a description, or a refusal by status.
     AnswerOffer(LegNo, Result<Bytes, u16>),
     /// Media flows as agreed on this leg.

@@ -1,4 +1,4 @@
-//! The call machine: one outbound call from its first INVITE to its last event.
+//! The call machine: one call from its first INVITE to its last event.
 //!
 //! It knows what a call does: which trunk is dialled next, what an answer means, what is told the
 //! customer and in which order. It is pure: inputs and the time go in, effects come out; it refuses
@@ -12,6 +12,11 @@
 //!          3xx, 488         Cancelling                            ▼
 //!                 final answer │ 487 or 2 s    recording, quality: at most 2 s
 //!                              └───────────────────────────► Closing ───────► Over
+//!
+//!            Start: 180        200 is sent            its ACK
+//!   new ──────────────► Ringing ──────────► Accepting ──────────► Talking
+//!                         │ CANCEL, refusal    │ no ACK, BYE
+//!                         └────────────────────┴────────────────► Closing
 //! ```
 
 mod answered;
@@ -20,6 +25,7 @@ mod gather;
 mod io;
 mod originate;
 mod playback;
+mod receive;
 mod recording;
 mod setup;
 mod timer;
@@ -39,6 +45,7 @@ use serde_json::{Value, json};
 
 use self::gather::Gather;
 use self::playback::Playlist;
+use self::receive::Settled;
 use self::recording::Recording;
 use self::timer::{Timer, Timers};
 use super::api::CommandError;
@@ -46,13 +53,13 @@ use super::cause::{End, Status};
 use super::event::{self, Subject};
 use super::trace::Trace;
 use super::view::{AmdView, CallView};
-use crate::store::NewEvent;
+use crate::store::{Direction, NewEvent};
 
 pub(crate) use self::io::{Command, Dial, Effect, Input, LegNo, NotDialled, Reply, ReplyId, Write};
 pub(crate) use self::playback::NewPlayback;
 use self::playback::Speaking;
 pub use self::setup::Timing;
-pub(crate) use self::setup::{Clock, Setup, TrunkSetup, millis};
+pub(crate) use self::setup::{Clock, IncomingSetup, Setup, TrunkSetup, millis};
 
 /// Where the call stands: the drawing above.
 #[derive(Debug)]
@@ -61,6 +68,10 @@ enum Stage {
     Dialling,
     /// The INVITE is being cancelled after the ring timeout.
     Cancelling(End),
+    /// A call came in; its offer, where it made one, is one that we can speak.
+    Ringing(Option<Settled>),
+    /// Our 200 waits for its ACK.
+    Accepting,
     Talking,
     /// Over for everybody outside; recording and quality are waited for.
     Closing(Closing),
@@ -160,6 +171,7 @@ impl Machine {
     /// so that the machine's own events begin at sequence number 2.
     pub(crate) fn new(setup: Setup) -> Self {
         let amd = if setup.amd.is_some() { Amd::Pending } else { Amd::Off };
+        let placed = setup.incoming.is_some();
         let trace = Trace::new(setup.clock);
         let rng = StdRng::from_seed(setup.seed);
         Self {
@@ -171,7 +183,8 @@ impl Machine {
             last_failure: None,
             status: Status::Ringing,
             answered: None,
-            placed: false,
+            // Nobody waits for what a call that came in brings.
+            placed,
             is_exhausted: false,
             amd,
             playlist: Playlist::default(),
@@ -224,7 +237,9 @@ impl Machine {
         CallView {
             call_id: self.setup.call_id.clone(),
             status: self.status,
+            direction: self.direction(),
             number: self.setup.number.clone(),
+            to: self.to().to_owned(),
             caller_id: self.caller_id().map(str::to_owned),
             trunk: self.trunk_name().to_owned(),
             amd: self.amd_view().cloned(),
@@ -268,6 +283,7 @@ impl Machine {
         } else {
             match command {
                 Command::HangUp => return self.hang_up(now, id),
+                Command::Answer => self.answer_ringing(now).map(|()| Reply::Done),
                 Command::StopRecording => self.stop_recording(now).map(Reply::Recording),
                 _ if self.answered.is_none() => Err(CommandError::NotAnswered),
                 Command::Play(playback) => self.play(now, playback).map(Reply::Playing),
@@ -322,8 +338,20 @@ impl Machine {
         self.trunk().map_or("", |trunk| &trunk.name)
     }
 
+    fn direction(&self) -> Direction {
+        self.setup.incoming.as_ref().map_or(Direction::Outbound, |_| Direction::Inbound)
+    }
+
+    /// Whom it calls: on a call that came in, us.
+    fn to(&self) -> &str {
+        self.setup.incoming.as_ref().map_or(&self.setup.number, |it| &it.number)
+    }
+
     fn caller_id(&self) -> Option<&str> {
         let own = self.setup.caller_id.as_deref();
+        if self.setup.incoming.is_some() {
+            return own; // a trunk's own is for calls over it
+        }
         own.or_else(|| self.trunk().and_then(|trunk| trunk.caller_id.as_deref()))
     }
 
@@ -345,7 +373,9 @@ impl Machine {
         let caller_id = self.caller_id();
         let subject = Subject {
             call_id: &self.setup.call_id,
+            direction: self.direction(),
             number: &self.setup.number,
+            to: self.to(),
             caller_id,
             status: self.status,
             metadata: self.setup.metadata.as_ref(),
@@ -371,6 +401,7 @@ impl Machine {
                 "finalMs": leg.last.as_ref().map(|last| millis(last.after)),
             })
         };
-        self.legs.iter().map(attempt).collect()
+        let dialled = self.legs.iter().filter(|_| self.setup.incoming.is_none());
+        dialled.map(attempt).collect()
     }
 }

@@ -19,10 +19,13 @@ use crate::call::cause::{self, End, Next};
 /// Never written: a trunk that is dialled exists.
 const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Frames we offer, in ms.
-const PTIME_MS: u8 = 20;
+pub(super) const PTIME_MS: u8 = 20;
 
 impl Machine {
     pub(super) fn start(&mut self, now: Instant) {
+        if self.setup.incoming.is_some() {
+            return self.receive(now);
+        }
         self.stage = Stage::Dialling;
         // From the request on: finding the trunks has taken a part of it.
         self.timers.set(Timer::AnswerWithin, self.setup.clock.at + self.setup.timing.answer_within);
@@ -102,6 +105,8 @@ impl Machine {
         match self.stage {
             Stage::Dialling => self.handle_dialling(now, leg, event),
             Stage::Cancelling(_) => self.handle_cancelling(now, leg, event),
+            Stage::Ringing(_) => self.handle_ringing(now, event),
+            Stage::Accepting => self.handle_accepting(now, event),
             Stage::Talking => self.handle_talking(now, leg, event),
             Stage::New | Stage::Closing(_) | Stage::Over => {}
         }
@@ -186,7 +191,10 @@ impl Machine {
         };
         self.record_final(now, leg, 200, "OK".to_owned());
         match agreed {
-            Ok(agreed) => self.answered(now, leg, agreed, dialog),
+            Ok(agreed) => {
+                self.effects.push(Effect::Connect(leg, Box::new(agreed)));
+                self.answered(now, dialog.to_string());
+            }
             Err(why) => {
                 self.trace.note(now, format_args!("answer unusable: {why}"));
                 self.effects.push(Effect::HangUp(leg, cause::UNUSABLE_ANSWER.cause));
@@ -195,7 +203,7 @@ impl Machine {
         }
     }
 
-    fn record_final(&mut self, now: Instant, leg: LegNo, status: u16, reason: String) {
+    pub(super) fn record_final(&mut self, now: Instant, leg: LegNo, status: u16, reason: String) {
         if let Some(it) = self.legs.get_mut(leg.0) {
             let after = now.saturating_duration_since(it.started);
             it.last = Some(Final { after, status, reason });
@@ -272,6 +280,9 @@ impl Machine {
     }
 
     pub(super) fn ring_timeout(&mut self, now: Instant) {
+        if matches!(self.stage, Stage::Ringing(_)) {
+            return self.end_by_us(now, cause::RING_TIMEOUT);
+        }
         let (Stage::Dialling, Some(leg)) = (&self.stage, self.current()) else { return };
         self.stage = Stage::Cancelling(cause::RING_TIMEOUT);
         self.effects.push(Effect::HangUp(leg, cause::RING_TIMEOUT.cause));

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kaphila_media::sdp::Codec;
 use kaphila_sip::invite::Identity;
 use serde_json::{Map, Value};
@@ -15,8 +16,10 @@ use crate::store::Millis;
 pub(crate) struct Setup {
     /// `<unix seconds>.<n>`.
     pub(crate) call_id: String,
-    /// Whom it calls, cleaned.
+    /// Who is at the other end, cleaned: whom it calls, or who calls.
     pub(crate) number: String,
+    /// Set for a call that came from a trunk, which is the only one in `trunks`.
+    pub(crate) incoming: Option<IncomingSetup>,
     /// The caller id of the request or the key; `None`: each trunk's own.
     pub(crate) caller_id: Option<String>,
     /// Whether somebody listens to its events.
@@ -27,7 +30,7 @@ pub(crate) struct Setup {
     pub(crate) amd: Option<AmdRequest>,
     /// The voice of its prompts.
     pub(crate) voice_name: String,
-    /// How long one trunk may ring.
+    /// How long one trunk may ring, or a call that came in.
     pub(crate) ring_timeout: Duration,
     /// Whether it is recorded.
     pub(crate) record: bool,
@@ -55,6 +58,19 @@ pub(crate) struct Setup {
     pub(crate) timing: Timing,
     /// Wall time of the placing.
     pub(crate) clock: Clock,
+}
+
+/// What a call that came in brought.
+#[derive(Debug)]
+pub(crate) struct IncomingSetup {
+    /// Our number, that was called.
+    pub(crate) number: String,
+    /// Answered at once; else by the customer.
+    pub(crate) answer: bool,
+    /// Its offer; `None`: our answer makes one.
+    pub(crate) offer: Option<Bytes>,
+    /// Its dialog, as it is stored.
+    pub(crate) dialog: String,
 }
 
 /// A trunk as the machine sees it.

@@ -89,7 +89,8 @@ async fn take_hold(
     )
     .bind(key)
     .bind(i64::from(charged))
-    .bind(call.trunk.as_ref().map(|(id, _)| *id))
+    // A call that comes in is no part of the round robin.
+    .bind(call.trunk.as_ref().filter(|_| charged).map(|(id, _)| *id))
     .fetch_optional(&mut *tx.conn)
     .await
 }
@@ -103,9 +104,9 @@ async fn insert_call(
     sqlx::query(
         "INSERT INTO calls (id, call_id, api_key, node, direction, number, callee, caller_id, \
          webhook_url, metadata, use_amd, voice_name, ring_timeout, record, charged, status, trunk, \
-         sip_call_id, from_tag, branch, cseq, remote, transport, created_at) \
+         sip_call_id, from_tag, branch, cseq, remote, transport, dialog, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24)",
+         $19, $20, $21, $22, $23, $24, $25)",
     )
     .bind(made.id)
     .bind(&*made.call_id)
@@ -130,6 +131,7 @@ async fn insert_call(
     .bind(call.leg.cseq)
     .bind(&call.leg.remote)
     .bind(&call.leg.transport)
+    .bind(&call.dialog)
     .bind(call.now)
     .execute(&mut *tx.conn)
     .await

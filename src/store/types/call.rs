@@ -107,6 +107,11 @@ impl Direction {
             Self::Inbound => "inbound",
         }
     }
+
+    /// The way that the database's word names.
+    pub fn from_word(word: &str) -> Self {
+        if word == Self::Inbound.as_str() { Self::Inbound } else { Self::Outbound }
+    }
 }
 
 /// What the SIP side must know to cancel a leg that outlived the process (design rule 7).
@@ -202,8 +207,10 @@ pub struct NewCall {
     pub record: bool,
     /// The trunk dialled first.
     pub trunk: Option<(TrunkId, String)>,
-    /// The leg about to be sent.
+    /// The leg about to be sent, or the one that came.
     pub leg: Leg,
+    /// The dialog of a leg that came: known before it is answered.
+    pub dialog: Option<String>,
     /// The client's idempotency token.
     pub idempotency: Option<Idempotency>,
 }

@@ -51,6 +51,7 @@ pub(super) fn setup() -> Setup {
     Setup {
         call_id: "1700000000.7".to_owned(),
         number: "14155550100".to_owned(),
+        incoming: None,
         caller_id: Some("19172452367".to_owned()),
         webhook: true,
         metadata: None,
@@ -81,6 +82,24 @@ pub(super) fn setup() -> Setup {
 pub(super) fn with_amd(mode: AmdMode) -> Setup {
     let params = kaphila_media::amd::Params::default();
     Setup { amd: Some(AmdRequest { mode, params }), ..setup() }
+}
+
+/// A call from the first trunk, with this offer.
+pub(super) fn incoming(offer: Option<&'static str>, answer: bool) -> Setup {
+    let base = setup();
+    let trunks = base.trunks.into_iter().take(1).collect();
+    Setup {
+        incoming: Some(IncomingSetup {
+            number: "4930901820".to_owned(),
+            answer,
+            offer: offer.map(|sdp| bytes::Bytes::from_static(sdp.as_bytes())),
+            dialog: DIALOG.to_owned(),
+        }),
+        caller_id: Some(base.number.clone()),
+        ring_timeout: Duration::from_secs(60),
+        trunks,
+        ..setup()
+    }
 }
 
 impl Ladder {
@@ -291,6 +310,9 @@ impl Ladder {
                 format!("dial {} {}{to}", dial.leg.0, name(dial.trunk))
             }
             Effect::HangUp(leg, cause) => format!("hang up {} cause {cause}", leg.0),
+            Effect::Ring(leg) => format!("ring {}", leg.0),
+            Effect::Accept(leg, _) => format!("accept {}", leg.0),
+            Effect::Refuse(leg, status) => format!("refuse {} {status}", leg.0),
             Effect::AnswerOffer(leg, Ok(_)) => format!("answer offer {} sdp", leg.0),
             Effect::AnswerOffer(leg, Err(status)) => format!("answer offer {} {status}", leg.0),
             Effect::Connect(leg, agreed) => {

@@ -5,4 +5,5 @@ mod dialling;
 mod ending;
 mod gathering;
 mod ladder;
+mod receiving;
 mod talking;
