@@ -121,6 +121,7 @@ async fn place(store: &Store, auth: &Authenticated) -> kaphila::store::CallRef {
             remote: "192.0.2.1:5060".into(),
             transport: "udp".into(),
         },
+        dialog: None,
         idempotency: None,
     };
     store.place(auth, call, |_| event(1, "call.initiated")).await.unwrap().call

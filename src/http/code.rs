@@ -84,8 +84,6 @@ codes! {
     PromptFailed "PROMPT_FAILED" INTERNAL_SERVER_ERROR,
     /// Every trunk was tried, and none took the call.
     OriginationFailed "ORIGINATION_FAILED" INTERNAL_SERVER_ERROR,
-    /// Documented, and not built in this version.
-    NotImplemented "NOT_IMPLEMENTED" NOT_IMPLEMENTED,
     /// The key has no trunk that is dialled.
     NoTrunks "NO_TRUNKS" SERVICE_UNAVAILABLE,
     /// The server carries as many calls as it can.

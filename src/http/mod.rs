@@ -39,7 +39,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -78,17 +77,11 @@ pub struct App {
     pub answering: Answering,
 }
 
-/// Paths that the contract or its extensions name and this version does not have.
-const NOT_BUILT: &[&str] = &["/answer"];
-
 /// Every route of the API, with its error envelope.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in routes::all() {
         router = router.route(route.path, route.handler);
-    }
-    for path in NOT_BUILT {
-        router = router.route(path, any(not_built));
     }
     router
         .fallback(unknown_path)
@@ -104,11 +97,6 @@ async fn unknown_path() -> ApiError {
 async fn wrong_method(method: Method) -> ApiError {
     let message = format!("Method {method} is not allowed here");
     ApiError::new(Code::MethodNotAllowed, message)
-}
-
-async fn not_built(request: Request) -> ApiError {
-    let message = format!("{} is not built yet", request.uri().path());
-    ApiError::new(Code::NotImplemented, message)
 }
 
 /// Gives each request an id, renders refusals with it, and says in headers and log what it was.

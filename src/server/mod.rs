@@ -46,6 +46,8 @@ use crate::tts::google::{self, Google};
 use crate::tts::gtts::Gtts;
 use crate::webhook;
 
+/// How long the start waits for the trunks' names.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How often the database is told that this process lives: what a crash may cut off a call.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -220,7 +222,9 @@ impl Server {
         tasks.spawn(control.serve(calls.clone(), stop.clone()));
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
-        let trusted = trust::keep(store.clone(), sip.clone(), calls.clone());
+        let mut trusted = trust::keep(store.clone(), sip.clone(), calls.clone());
+        // Who is ready takes its trunks' calls; names that take longer are found meanwhile.
+        let _ = tokio::time::timeout(FIRST_LOOK, trusted()).await;
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trusted));
         let receiving = calls.clone();
         tasks.spawn(async move { receiving.receive(incoming).await });

@@ -69,7 +69,7 @@ fn attempts(method: &Method, path: &str, target: &Target) -> Vec<Attempt> {
         ("POST", "/makecall" | "/batchcall") => [placing(), json!({ "number": "14155550199" })]
             .map(|body| Attempt { idempotency: true, ..attempt(path.to_owned(), Some(body)) })
             .to_vec(),
-        ("POST", "/hangup" | "/stop") => post(json!({ "callId": call_id })),
+        ("POST", "/hangup" | "/answer" | "/stop") => post(json!({ "callId": call_id })),
         ("POST", "/voice" | "/gather") => post(json!({ "callId": call_id, "text": "x" })),
         ("POST", "/play") => post(json!({ "callId": call_id, "file": "x" })),
         ("POST", "/dtmf") => post(json!({ "callId": call_id, "digits": "1" })),

@@ -42,6 +42,7 @@ mod every_example_of_the_contract_holds;
 mod https_is_served_and_renewed;
 mod metrics_read_as_prometheus_reads_them;
 mod no_secret_is_in_a_log;
+mod numbers_belong_to_keys;
 mod one_text_silences_google_for_no_other;
 mod peers;
 mod rubbish_on_every_port_harms_no_call;

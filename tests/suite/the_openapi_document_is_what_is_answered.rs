@@ -58,7 +58,7 @@ fn no_answer_is_open_and_none_is_left_to_a_default() {
             assert_eq!(responses.contains_key("401"), !open, "{method} {path}");
         }
     }
-    assert_eq!(operations, 22);
+    assert_eq!(operations, 23);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

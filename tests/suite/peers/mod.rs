@@ -12,6 +12,7 @@ mod sipp;
 mod tone;
 
 mod a_call_over_ipv6;
+mod a_carriers_call_comes_in;
 mod a_hang_up_meets_what_is_under_way;
 mod a_telephone_hears_and_is_heard;
 mod answering_machines_are_told_from_people;

@@ -28,12 +28,18 @@ pub(super) struct Node {
     /// Where it takes SIP: an address of its carriers' family.
     pub(super) sip: SocketAddr,
     key: String,
+    key_id: String,
     hooks: Receiver,
 }
 
 impl Node {
     /// A server whose key has these carriers as `trunk-0`, `trunk-1`, … in this order.
     pub(super) async fn start(carriers: &[SocketAddr]) -> Self {
+        Self::start_with(carriers, "").await
+    }
+
+    /// The same with further lines of `[sip]`.
+    pub(super) async fn start_with(carriers: &[SocketAddr], more: &str) -> Self {
         let folder = scratch();
         let address = own_address();
         let is_ipv6 = carriers.iter().any(SocketAddr::is_ipv6);
@@ -41,13 +47,13 @@ impl Node {
         let root = folder.path().display();
         let config = format!(
             "[http]\nlisten = \"{address}:3000\"\n[admin]\nlisten = \"{address}:3001\"\n\
-             [sip]\nudp = \"{sip}\"\n[media]\nworkers = 1\n\
+             [sip]\nudp = \"{sip}\"\n{more}[media]\nworkers = 1\n\
              [paths]\ndata = \"{root}/data\"\nsounds = \"{root}/sounds\"\n\
              [webhooks]\nallow_http = true\nallow_private = true\n"
         );
         std::fs::write(folder.path().join("kaphila.toml"), config).unwrap();
         std::fs::create_dir(folder.path().join("sounds")).unwrap();
-        let key = set_up(&folder.path().join("data"), carriers).await;
+        let (key, key_id) = set_up(&folder.path().join("data"), carriers).await;
         let log = File::create(folder.path().join("log")).unwrap();
         let mut process = Command::new(BINARY)
             .arg("serve")
@@ -69,7 +75,7 @@ impl Node {
         };
         let is_ready = timeout(PATIENCE, ready).await.unwrap_or(false);
         assert!(is_ready, "not started: {}", tail(&folder.path().join("log")));
-        Self { process, folder, address, sip, key, hooks: Receiver::ok().await }
+        Self { process, folder, address, sip, key, key_id, hooks: Receiver::ok().await }
     }
 
     /// The folder of `/play`'s files.
@@ -126,6 +132,13 @@ impl Node {
         answer
     }
 
+    /// A request that must be refused; the answer.
+    pub(super) async fn refused(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.post(path, body).await;
+        assert!((400..500).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let (status, bytes) = self.http("POST", path, &body.to_string()).await;
         (status, serde_json::from_slice(&bytes).unwrap())
@@ -160,6 +173,13 @@ impl Node {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), answer[end + 4..].to_vec())
     }
 
+    /// Gives the key a number, whose calls are answered at once or by the test.
+    pub(super) async fn add_number(&self, number: &str, answer: &str) {
+        let hook = self.hooks.url.clone();
+        let add = ["number", "add", number, "--key", &self.key_id, "--answer", answer];
+        self.operate(&[&add[..], &["--webhook", &hook]].concat()).await;
+    }
+
     // --- Webhooks ---
 
     /// The events of a call that have come.
@@ -167,6 +187,22 @@ impl Node {
         let seen = self.hooks.seen();
         let bodies = seen.iter().map(|it| serde_json::from_str::<Value>(&it.body).unwrap());
         bodies.filter(|event| event["callId"] == call).collect()
+    }
+
+    /// Waits for the `nth` call that came in; its event.
+    pub(super) async fn incoming(&self, nth: usize) -> Value {
+        let wait = async {
+            loop {
+                let seen = self.hooks.seen();
+                let bodies = seen.iter().map(|it| serde_json::from_str::<Value>(&it.body).unwrap());
+                let found = bodies.filter(|event| event["event"] == "call.incoming").nth(nth);
+                match found {
+                    Some(event) => return event,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no call came: {}", self.log()))
     }
 
     /// Waits for an event of a call.
@@ -198,11 +234,18 @@ impl Node {
 
     /// The ladder of a call, by `kaphila trace`.
     pub(super) async fn trace(&self, call: &str) -> String {
+        self.operate(&["trace", call]).await
+    }
+
+    /// What a command prints that must succeed.
+    pub(super) async fn operate(&self, arguments: &[&str]) -> String {
         let command = Command::new(BINARY)
-            .args(["trace", call])
+            .args(arguments)
             .env("KAPHILA_CONFIG", self.folder.path().join("kaphila.toml"))
             .output();
-        let output = timeout(PATIENCE, command).await.expect("no trace").unwrap();
+        let output = timeout(PATIENCE, command).await.expect("it does not end").unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -223,8 +266,8 @@ impl Node {
     }
 }
 
-/// The database with its trunks and one key; the key.
-async fn set_up(data: &Path, carriers: &[SocketAddr]) -> String {
+/// The database with its trunks and one key; the key and its id.
+async fn set_up(data: &Path, carriers: &[SocketAddr]) -> (String, String) {
     std::fs::create_dir(data).unwrap();
     let url = format!("sqlite://{}/kaphila.db", data.display());
     let store = Store::open(&url, SyncMode::Normal).await.unwrap();
@@ -239,5 +282,5 @@ async fn set_up(data: &Path, carriers: &[SocketAddr]) -> String {
     let key = NewKey { name: "peers".to_owned(), credits: 1_000, rate_limit: 10_000, trunks };
     let secrets = store.create_key(key, now).await.unwrap();
     store.close().await;
-    secrets.key
+    (secrets.key, secrets.key_id)
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -46,27 +47,66 @@ impl Sipp {
         Some(sipp)
     }
 
+    /// A carrier that calls `number` at `server` by a scenario of `tests/sipp`, or by SIPp's own
+    /// where it has no file. It must call from a trunk's address.
+    pub(super) fn caller(
+        ip: IpAddr,
+        server: SocketAddr,
+        scenario: &str,
+        number: &str,
+        calls: usize,
+    ) -> Option<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
+        let file = folder.join(format!("{scenario}.xml"));
+        let text = file.to_string_lossy();
+        let scenario = if file.exists() { ["-sf", &*text] } else { ["-sn", scenario] };
+        let address = SocketAddr::new(ip, 5060);
+        let (server, pause) = (server.to_string(), "300");
+        let sees_repetitions = text.ends_with("caller_loses_its_ack.xml").then_some("-nr");
+        let more: Vec<&str> =
+            ["-s", number, "-d", pause, &server].into_iter().chain(sees_repetitions).collect();
+        Self::run(address, scratch(), calls, &scenario, &more)
+    }
+
     /// A carrier that sends its own request to `server` once. It must come from a trunk's address.
     pub(super) fn client(ip: IpAddr, server: SocketAddr, ladder: &Ladder) -> Option<Self> {
         Self::start(SocketAddr::new(ip, 5080), ladder, 1, &[&server.to_string()])
     }
 
     fn start(address: SocketAddr, ladder: &Ladder, calls: usize, more: &[&str]) -> Option<Self> {
+        let folder = scratch();
+        std::fs::write(folder.path().join("ladder.xml"), ladder.xml()).unwrap();
+        let sees_repetitions = ladder.sees_repetitions.then_some("-nr");
+        let more: Vec<&str> = sees_repetitions.into_iter().chain(more.iter().copied()).collect();
+        let scenario = ["-sf", "ladder.xml"];
+        Self::run(
+            address,
+            folder,
+            calls,
+            &scenario,
+            &[&["-default_behaviors", "none"], &*more].concat(),
+        )
+    }
+
+    fn run(
+        address: SocketAddr,
+        folder: TempDir,
+        calls: usize,
+        scenario: &[&str],
+        more: &[&str],
+    ) -> Option<Self> {
         if !is_installed("sipp") {
             return None;
         }
-        let folder = scratch();
-        std::fs::write(folder.path().join("ladder.xml"), ladder.xml()).unwrap();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let (media, calls) = ((address.port() + 1_000).to_string(), calls.to_string());
         let log = File::create(folder.path().join("log")).unwrap();
         let process = Command::new("sipp")
             .current_dir(folder.path())
-            .args(["-sf", "ladder.xml", "-i", &ip, "-p", &port, "-mi", &ip, "-mp", &media])
+            .args(scenario)
+            .args(["-i", &ip, "-p", &port, "-mi", &ip, "-mp", &media])
             .args(["-m", &calls, "-nostdin", "-trace_err", "-error_file", "errors"])
-            .args(["-trace_msg", "-message_file", "messages", "-default_behaviors", "none"])
-            .args(["-recv_timeout", "20000"])
-            .args(ladder.sees_repetitions.then_some("-nr"))
+            .args(["-trace_msg", "-message_file", "messages", "-recv_timeout", "20000"])
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

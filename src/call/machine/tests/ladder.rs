@@ -95,7 +95,7 @@ pub(super) fn incoming(offer: Option<&'static str>, answer: bool) -> Setup {
             offer: offer.map(|sdp| bytes::Bytes::from_static(sdp.as_bytes())),
             dialog: DIALOG.to_owned(),
         }),
-        caller_id: Some(base.number.clone()),
+        caller_id: Some(base.number),
         ring_timeout: Duration::from_secs(60),
         trunks,
         ..setup()
