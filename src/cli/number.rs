@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::output::{or_dash, table};
 use super::{CliError, Common, output};
+use crate::call::{WebhookPolicy, check_webhook_url};
 use crate::config::Config;
 use crate::number::Number;
 use crate::store::{Millis, OwnNumber, Store};
-use crate::webhook::guard::{self, Policy};
 
 /// `kaphila number`
 #[derive(Debug, Subcommand)]
@@ -90,7 +90,7 @@ async fn add(
     if let Some(url) = &args.webhook {
         let (allow_http, allow_private) =
             (config.webhooks.allow_http, config.webhooks.allow_private);
-        guard::check_url(url, Policy { allow_http, allow_private })
+        check_webhook_url(url, WebhookPolicy { allow_http, allow_private })
             .map_err(|error| CliError::Usage(format!("--webhook {url}: {error}")))?;
     }
     let own = OwnNumber {

@@ -12,8 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "config", "control", "dial", "media", "number", "phone", "server", "sip", "store",
-            "trunk", "tts",
+            "call", "config", "control", "dial", "media", "number", "phone", "server", "sip",
+            "store", "trunk", "tts",
         ],
     ),
     ("config", &[]),
