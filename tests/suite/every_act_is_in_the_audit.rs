@@ -217,6 +217,7 @@ const OF_THE_SERVER: &[&str] = &[
     "Marks",
     "Prune",
     "Flush",
+    "Identify",
 ];
 
 /// A new operation is either named above, or every function that writes it writes it down.
