@@ -215,7 +215,9 @@ const OF_THE_SERVER: &[&str] = &[
     "FinishRecording",
     "Heartbeat",
     "Marks",
-    "Prune",
+    "ForgetSecrets",
+    "EraseOld",
+    "DeleteCalls",
     "Flush",
     "Identify",
 ];
