@@ -175,6 +175,8 @@ pub struct DialogState {
     pub remote: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// What its certificate must prove (TLS).
+    pub tls_name: Option<String>,
 }
 
 /// A stored dialog that cannot be read.
@@ -197,6 +199,9 @@ impl fmt::Display for DialogState {
             writeln!(f, "remote-cseq: {seq}")?;
         }
         writeln!(f, "transport: {}", self.transport)?;
+        if let Some(name) = &self.tls_name {
+            writeln!(f, "tls-name: {name}")?;
+        }
         writeln!(f, "address: {}", self.remote)
     }
 }
@@ -228,6 +233,7 @@ impl FromStr for DialogState {
             },
             remote: parse(all("address").next(), "address")?,
             transport: transport(all("transport").next())?,
+            tls_name: all("tls-name").next().map(str::to_owned),
         })
     }
 }

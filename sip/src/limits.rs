@@ -58,6 +58,79 @@ pub const ORPHAN_CSEQ_MARGIN: u32 = 1_000;
 /// Messages of a leg that are remembered to tell repetitions by in its ladder.
 pub const LADDER_MEMORY: usize = 32;
 
+// Connections.
+
+/// Octets of a request that UDP may carry where the path's MTU is not known (RFC 3261 §18.1.1).
+pub const MAX_UDP_REQUEST: usize = 1_300;
+
+/// Connections that we open and hold: one for each trunk and name, and the Contacts of their calls.
+pub const MAX_DIALLED: usize = 4_096;
+
+/// How long a connection may take until it is open, the handshake of TLS included: shorter than a
+/// trunk is waited for (4 s), so that the reason is known and not only its silence.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same where UDP is there to fall back on.
+pub const OPTIONAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that one listener holds. One more of a trunk takes the place of a stranger's.
+pub const MAX_ACCEPTED: usize = 10_000;
+
+/// Connections of one trunk's address: it may take half a listener, no more.
+pub const MAX_ACCEPTED_OF_TRUSTED: usize = MAX_ACCEPTED / 2;
+
+/// Connections of one stranger's address (of its /64 for IPv6).
+pub const MAX_ACCEPTED_OF_STRANGER: usize = 100;
+
+/// How long a stranger's connection may last: one request is answered, and there is nothing more.
+pub const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the first octet of a message to its last, and for the handshake of TLS that others begin.
+pub const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Messages that wait to be written to one connection; a far end that reads slower is closed.
+pub const MAX_WRITE_QUEUE: usize = 4_096;
+
+/// Their octets.
+pub const MAX_WRITE_QUEUE_OCTETS: usize = 4 << 20;
+
+/// How long the far end may take nothing of what is written to it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is written last may take this long before its connection is cut.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection of ours on which nothing was written for this long is kept open by a ping: under
+/// the 120 s of RFC 5626 §4.4.1, and of many firewalls.
+pub const PING_INTERVAL: Duration = Duration::from_secs(90);
+
+/// The answer to a ping is due within this (RFC 5626 §4.4.1), from far ends that have answered one.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection without a call on which nothing but our pings was heard for this long is closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How often connections are looked through for idle ones.
+pub const IDLE_CHECK: Duration = Duration::from_secs(30);
+
+/// What connections and listeners have read and the driver has not: they wait while it is full.
+pub const MAX_ARRIVALS: usize = 1_024;
+
+/// Of that, how much is taken before sockets, commands and time are looked at again.
+pub const ARRIVAL_BATCH: usize = 64;
+
+/// Connections that the kernel holds until they are accepted.
+pub const ACCEPT_BACKLOG: u32 = 1_024;
+
+/// After an error of accepting (no descriptor, no memory) until it is tried again.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Octets read from a connection at a time.
+pub const READ_SIZE: usize = 4_096;
+
+/// Trunks that are remembered as asking for UDP while their requests are too large for it.
+pub const MAX_LARGE_REMEMBERED: usize = 1_024;
+
 // The driver's queues.
 
 /// Commands that wait for the driver; a sender waits while it is full.

@@ -1,22 +1,21 @@
 //! Carries out what legs and transactions want done.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hasher};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::config::{Event, OptionsId, Transmit};
+use super::config::{Event, OptionsId};
+use super::large::set_via;
 use super::schedule::Owner;
 use super::table::{Client, ClientMachine, ClientUser, Path};
 use crate::invite::{
-    Context, Effect, Failure, Handled, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
+    Context, Effect, Failure, Handled, Hop, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
 };
 use crate::limits::LADDER_MEMORY;
-use crate::message::{Method, Request, Response};
+use crate::message::{HeaderName, Method, Request, Response, Via};
 use crate::transaction::{Action, ClientInvite, ClientKey, ClientNonInvite, Outcome, ServerKey};
 
 /// A leg, and what the endpoint keeps beside it.
@@ -25,6 +24,9 @@ pub(super) struct LegEntry {
     pub(super) leg: Leg,
     /// Its own INVITE's transaction.
     pub(super) invite: Option<u64>,
+    /// How its INVITE went, and the Via it went with, where that is not the leg's way: its CANCEL
+    /// must go after it (§9.1).
+    pub(super) detour: Option<(Path, Via)>,
     /// [`LegEvent::Closed`] is out: nothing follows it.
     is_closed: bool,
     /// What crossed lately, to know repetitions by.
@@ -33,7 +35,8 @@ pub(super) struct LegEntry {
 
 impl LegEntry {
     fn new(leg: Leg) -> Self {
-        Self { is_closed: leg.common.is_closed, leg, invite: None, crossed: VecDeque::new() }
+        let is_closed = leg.common.is_closed;
+        Self { is_closed, leg, invite: None, detour: None, crossed: VecDeque::new() }
     }
 
     /// Whether the same bytes crossed before in the same direction.
@@ -154,15 +157,19 @@ impl Endpoint {
                         entry.invite = invite;
                     }
                 }
-                Effect::Transact { request, remote, purpose } => {
-                    let Some(path) = self.path_of(id) else { continue };
+                Effect::Transact { mut request, remote, purpose } => {
+                    let is_cancel = purpose == Purpose::Cancel;
+                    let Some(path) = self.route(id, remote, &mut request, is_cancel) else {
+                        continue;
+                    };
+                    let is_large_ok = self.may_use_tcp(id) && !is_cancel;
                     let user = ClientUser::Leg(id, purpose);
-                    self.start_request(now, user, Path { remote, ..path }, request);
+                    self.start_request(now, user, path, request, is_large_ok);
                 }
-                Effect::Send { request, remote } => {
-                    let Some(path) = self.path_of(id) else { continue };
+                Effect::Send { mut request, remote } => {
+                    let Some(path) = self.route(id, remote, &mut request, false) else { continue };
                     let data = request.to_bytes();
-                    self.transmit(now, Some(id), Path { remote, ..path }, data);
+                    self.transmit(now, Some(id), &path, data);
                 }
                 Effect::Respond { key, response } => self.respond(now, &key, &response),
                 Effect::DropInvite => {
@@ -185,8 +192,39 @@ impl Endpoint {
     }
 
     fn path_of(&self, id: LegId) -> Option<Path> {
-        let link = &self.legs.get(&id)?.leg.common.link;
-        Some(Path { local: link.local, remote: link.remote })
+        Some(Path::of_link(&self.legs.get(&id)?.leg.common.link))
+    }
+
+    fn may_use_tcp(&self, id: LegId) -> bool {
+        self.legs.get(&id).is_some_and(|entry| entry.leg.common.link.large_over_tcp)
+    }
+
+    /// The path of a leg's request. Over another transport than the leg's its Via says so.
+    fn route(
+        &mut self,
+        id: LegId,
+        hop: Hop,
+        request: &mut Request,
+        is_cancel: bool,
+    ) -> Option<Path> {
+        let entry = self.legs.get(&id)?;
+        if let Some((path, via)) = entry.detour.as_ref().filter(|_| is_cancel) {
+            request.headers.replace_first(&HeaderName::VIA, via.clone());
+            return Some(path.clone());
+        }
+        let link = &entry.leg.common.link;
+        let own = Path { remote: hop.remote, ..Path::of_link(link) };
+        let is_same = link.transport == hop.transport;
+        let is_connected = own.connection.is_some_and(|id| self.connections.get(id).is_some());
+        if is_same || is_connected {
+            return Some(own);
+        }
+        // A way that we do not have: where the far end was reached.
+        let Ok(other) = self.link(hop.transport, hop.remote, own.name.as_deref()) else {
+            return self.path_of(id);
+        };
+        set_via(request, &other);
+        Some(Path::of_link(&other))
     }
 
     fn start_invite(
@@ -194,17 +232,27 @@ impl Endpoint {
         now: Instant,
         leg: LegId,
         path: Path,
-        request: Request,
+        mut request: Request,
         timer_b: std::time::Duration,
     ) -> Option<u64> {
         let key = ClientKey::of_request(&request).ok()?;
-        let is_reliable = self.is_reliable(path);
+        let is_large_ok = self.may_use_tcp(leg);
+        let (path, or_else) = self.by_size(path, &mut request, is_large_ok);
+        if or_else.is_some()
+            && let (Some(entry), Ok(via)) = (self.legs.get_mut(&leg), request.via())
+        {
+            entry.detour = Some((path.clone(), via));
+        }
+        let is_reliable = self.transport_of(path.local).is_reliable();
         let timers = &self.config.timers;
         let mut actions = Vec::new();
         let machine = ClientInvite::new(now, request, is_reliable, timers, timer_b, &mut actions);
-        let user = ClientUser::Invite(leg);
-        let machine = ClientMachine::Invite(machine);
-        let id = self.add_client(key, Client { machine, user, path });
+        let or_else = or_else.map(|path| (path, timer_b));
+        let client = Client {
+            or_else,
+            ..Client::new(ClientMachine::Invite(machine), ClientUser::Invite(leg), path)
+        };
+        let id = self.clients.insert(key, client);
         self.client_actions(now, id, actions);
         Some(id)
     }
@@ -214,42 +262,26 @@ impl Endpoint {
         now: Instant,
         user: ClientUser,
         path: Path,
-        request: Request,
+        mut request: Request,
+        is_large_ok: bool,
     ) -> Option<u64> {
         let key = ClientKey::of_request(&request).ok()?;
-        let is_reliable = self.is_reliable(path);
+        let (path, or_else) = self.by_size(path, &mut request, is_large_ok);
+        let is_reliable = self.transport_of(path.local).is_reliable();
         let mut actions = Vec::new();
         let timers = &self.config.timers;
         let machine = ClientNonInvite::new(now, request, is_reliable, timers, &mut actions);
-        let machine = ClientMachine::Other(machine);
-        let id = self.add_client(key, Client { machine, user, path });
+        let or_else = or_else.map(|path| (path, timers.transaction_timeout()));
+        let client = Client { or_else, ..Client::new(ClientMachine::Other(machine), user, path) };
+        let id = self.clients.insert(key, client);
         self.client_actions(now, id, actions);
         Some(id)
-    }
-
-    fn is_reliable(&self, path: Path) -> bool {
-        self.locals
-            .iter()
-            .find(|local| local.id == path.local)
-            .is_some_and(|local| local.transport.is_reliable())
-    }
-
-    fn add_client(&mut self, key: ClientKey, client: Client) -> u64 {
-        let remote = client.path.remote;
-        let id = self.clients.insert(key, client);
-        self.clients_to.entry(remote).or_default().insert(id);
-        id
     }
 
     pub(super) fn drop_client(&mut self, id: u64) {
         self.schedule.set(Owner::Client(id), None);
         let Some(client) = self.clients.remove(id) else { return };
-        if let Entry::Occupied(mut entry) = self.clients_to.entry(client.path.remote) {
-            entry.get_mut().remove(&id);
-            if entry.get().is_empty() {
-                entry.remove();
-            }
-        }
+        self.leave_flow(id, client.flow);
     }
 
     pub(super) fn client_timeout(&mut self, now: Instant, id: u64) {
@@ -277,15 +309,16 @@ impl Endpoint {
         !matches!(outcome, Outcome::Unexpected(_))
     }
 
-    fn client_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
+    pub(super) fn client_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
         self.client_actions_with(now, id, actions, "not delivered");
     }
 
     fn client_actions_with(&mut self, now: Instant, id: u64, actions: Vec<Action>, error: &str) {
-        let Some(&Client { user, path, .. }) = self.clients.get(id) else { return };
+        let Some(user) = self.clients.get(id).map(|client| client.user) else { return };
+        let mut is_stuck = false;
         for action in actions {
             match action {
-                Action::Send { data, .. } => self.transmit(now, user.leg(), path, data),
+                Action::Send { data, .. } => is_stuck |= !self.client_send(now, id, data),
                 Action::Response(response) => self.client_result(now, user, Ok(response)),
                 Action::Timeout => self.client_result(now, user, Err(Failure::Timeout)),
                 Action::TransportError => {
@@ -298,6 +331,9 @@ impl Endpoint {
         }
         let due = self.clients.get(id).and_then(|client| client.machine.poll_timeout());
         self.schedule.set(Owner::Client(id), due);
+        if is_stuck {
+            self.client_transport_error(now, id, "too many connections");
+        }
     }
 
     fn client_result(&mut self, now: Instant, user: ClientUser, result: Result<Response, Failure>) {
@@ -364,10 +400,10 @@ impl Endpoint {
 
     pub(super) fn server_actions(&mut self, now: Instant, id: u64, actions: Vec<Action>) {
         let Some(server) = self.servers.get(id) else { return };
-        let (leg, path) = (server.leg, server.path);
+        let (leg, path) = (server.leg, server.path.clone());
         for action in actions {
             match action {
-                Action::Send { data, .. } => self.transmit(now, Some(leg), path, data),
+                Action::Send { data, .. } => self.transmit(now, Some(leg), &path, data),
                 Action::Ack(ack) => {
                     let _ = self.input(now, leg, |leg, cx| leg.handle_ack(cx, &ack));
                 }
@@ -399,16 +435,11 @@ impl Endpoint {
     }
 
     /// To the wire, and to the leg's ladder.
-    pub(super) fn transmit(&mut self, now: Instant, leg: Option<LegId>, path: Path, data: Bytes) {
+    pub(super) fn transmit(&mut self, now: Instant, leg: Option<LegId>, path: &Path, data: Bytes) {
         if let Some(leg) = leg {
             self.ladder(now, leg, true, &data);
         }
-        self.send(path.local, path.remote, data);
-    }
-
-    pub(super) fn send(&mut self, local: super::LocalId, remote: SocketAddr, data: Bytes) {
-        self.counters.sent += 1;
-        self.transmits.push_back(Transmit { local, remote, data });
+        self.send(path, data);
     }
 
     /// One arrow of the leg's ladder.

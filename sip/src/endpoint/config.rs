@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,6 +71,27 @@ impl fmt::Debug for Advertised {
     }
 }
 
+/// A connection of TCP or TLS; its number is never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// A connection to open. What goes over it waits until it is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// From which socket's address.
+    pub local: LocalId,
+    /// TCP or TLS.
+    pub transport: Transport,
+    /// To whom.
+    pub remote: SocketAddr,
+    /// What the far end's certificate must prove (TLS).
+    pub name: Option<Arc<str>>,
+    /// Given up after this long.
+    pub within: Duration,
+}
+
 /// Bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -77,7 +99,11 @@ pub struct Transmit {
     pub local: LocalId,
     /// To whom.
     pub remote: SocketAddr,
-    /// One datagram.
+    /// Over which connection; without one it is a datagram.
+    pub connection: Option<ConnectionId>,
+    /// The connection is closed after it.
+    pub is_last: bool,
+    /// One message.
     pub data: Bytes,
 }
 
@@ -117,6 +143,8 @@ pub struct OptionsSpec {
     pub remote: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// As [`InviteSpec::tls_name`](crate::invite::InviteSpec::tls_name).
+    pub tls_name: Option<String>,
     /// How long an answer is waited for.
     pub timeout: Duration,
 }
@@ -159,6 +187,8 @@ pub struct Stats {
     pub server_transactions: usize,
     /// OPTIONS waited for.
     pub options: usize,
+    /// Connections, those that are being opened included.
+    pub connections: usize,
 }
 
 /// Whether a source is one of `networks`.

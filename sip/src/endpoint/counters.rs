@@ -29,6 +29,17 @@ pub struct Counters {
     pub overload: u64,
     /// Transport errors.
     pub transport_errors: u64,
+    /// Connections that were taken from others.
+    pub accepted_connections: u64,
+    /// Connections that were not taken for want of room.
+    pub refused_connections: u64,
+    /// Connections that we opened, or tried to.
+    pub dialled_connections: u64,
+    /// Requests of more than [`MAX_UDP_REQUEST`](crate::limits::MAX_UDP_REQUEST) octets that went
+    /// over TCP instead.
+    pub large_over_tcp: u64,
+    /// Those that went by UDP all the same.
+    pub large_over_udp: u64,
     /// Commands for a leg that had ended meanwhile.
     pub late_commands: u64,
     /// Events without an arrow in a leg's state.

@@ -10,7 +10,10 @@
 
 mod carry;
 mod config;
+mod connections;
 mod counters;
+mod large;
+mod locals;
 mod network;
 mod originate;
 mod receive;
@@ -19,7 +22,7 @@ mod responses;
 mod schedule;
 mod table;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -27,17 +30,19 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use config::{
-    Advertised, EndpointConfig, Event, InviteError, LocalId, OptionsId, OptionsSpec, Stats,
-    Transmit,
+    Advertised, ConnectionId, Dial, EndpointConfig, Event, InviteError, LocalId, OptionsId,
+    OptionsSpec, Stats, Transmit,
 };
 pub use counters::Counters;
 pub use network::{Network, NetworkError};
 
 use self::carry::LegEntry;
+use self::connections::{Connections, Flow};
+use self::locals::{Local, Routing};
 use self::schedule::{Owner, Schedule};
 use self::table::{Client, Merge, Server, Table};
 use crate::invite::{Body, LegId};
-use crate::message::{HeaderValue, Transport};
+use crate::message::HeaderValue;
 use crate::transaction::{ClientKey, ServerKey};
 
 /// The SIP endpoint.
@@ -48,32 +53,28 @@ pub struct Endpoint {
     /// Makes the tags of stateless replies: the same for each repetition, and nobody's guess.
     salt: u64,
     locals: Vec<Local>,
+    routing: Routing,
+    /// Who was told about in the log that its requests are too large for UDP.
+    too_large: HashSet<SocketAddr>,
     /// From where calls are taken.
     trusted: Vec<Network>,
     legs: HashMap<LegId, LegEntry>,
     /// By Call-ID and our tag.
     dialogs: HashMap<(String, String), LegId>,
     clients: Table<ClientKey, Client>,
-    /// The client transactions of each remote address.
-    clients_to: HashMap<SocketAddr, BTreeSet<u64>>,
+    /// The client transactions of each remote address and connection.
+    clients_on: HashMap<Flow, BTreeSet<u64>>,
+    connections: Connections,
+    dials: VecDeque<Dial>,
     servers: Table<ServerKey, Server>,
     merges: HashMap<Merge, u64>,
     /// The client transaction of each OPTIONS.
-    options: HashMap<OptionsId, u64>,
+    options: HashMap<OptionsId, Option<u64>>,
     next_id: u64,
     schedule: Schedule,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counters: Counters,
-}
-
-/// A bound socket.
-#[derive(Debug)]
-struct Local {
-    id: LocalId,
-    transport: Transport,
-    is_v4: bool,
-    advertised: Advertised,
 }
 
 impl Endpoint {
@@ -85,11 +86,15 @@ impl Endpoint {
             config,
             rng,
             locals: Vec::new(),
+            routing: Routing::default(),
+            too_large: HashSet::new(),
             trusted: Vec::new(),
             legs: HashMap::new(),
             dialogs: HashMap::new(),
             clients: Table::new(),
-            clients_to: HashMap::new(),
+            clients_on: HashMap::new(),
+            connections: Connections::default(),
+            dials: VecDeque::new(),
             servers: Table::new(),
             merges: HashMap::new(),
             options: HashMap::new(),
@@ -99,19 +104,6 @@ impl Endpoint {
             events: VecDeque::new(),
             counters: Counters::default(),
         }
-    }
-
-    /// Tells of a bound socket. The first one of a transport and address family is used for what
-    /// goes out.
-    pub fn add_local(
-        &mut self,
-        id: LocalId,
-        transport: Transport,
-        bound: SocketAddr,
-        advertised: Advertised,
-    ) {
-        let is_v4 = bound.is_ipv4();
-        self.locals.push(Local { id, transport, is_v4, advertised });
     }
 
     /// From where requests outside of dialogs are taken: trunks. Others get one stateless 403.
@@ -138,7 +130,8 @@ impl Endpoint {
         self.counters.transport_errors += 1;
         // In the order of their sending. The far end's requests are none of it: it sends them
         // again (RFC 6026 §7.1).
-        for id in self.clients_to.get(&remote).cloned().unwrap_or_default() {
+        let flow = Flow::Datagrams(remote);
+        for id in self.clients_on.get(&flow).cloned().unwrap_or_default() {
             self.client_transport_error(now, id, error);
         }
     }
@@ -210,6 +203,7 @@ impl Endpoint {
             client_transactions: self.clients.len(),
             server_transactions: self.servers.len(),
             options: self.options.len(),
+            connections: self.connections.len(),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! What goes out unasked: INVITE, OPTIONS, the end of orphans.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::config::{Advertised, InviteError, OptionsId, OptionsSpec};
+use super::Endpoint;
+use super::config::{InviteError, OptionsId, OptionsSpec};
 use super::schedule::Owner;
 use super::table::{ClientUser, Path};
-use super::{Endpoint, Local};
 use crate::invite::{Failure, Identity, InviteSpec, Leg, LegId, Link, Orphan, token};
 use crate::limits::ORPHAN_CSEQ_MARGIN;
-use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Transport, Uri};
+use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Scheme, Uri};
 use crate::options::{accept_types, allow};
 
 /// Headers that the stack writes itself.
@@ -47,7 +46,9 @@ impl Endpoint {
         if self.dialogs.contains_key(&(call_id.clone(), from_tag.clone())) {
             return Err(InviteError::IdentityInUse);
         }
-        let link = self.link(spec.transport, spec.remote)?;
+        let mut link = self.link(spec.transport, spec.remote, spec.tls_name.as_deref())?;
+        link.is_sips = spec.request_uri.scheme == Scheme::Sips;
+        link.large_over_tcp = spec.large_over_tcp;
         let request = self.invite_request(&spec, &link)?;
         self.make_leg(now, |cx| Some(Leg::call(cx, &spec, link, request))).ok_or(InviteError::Full)
     }
@@ -58,7 +59,8 @@ impl Endpoint {
     /// # Errors
     /// If it cannot be sent.
     pub fn options(&mut self, now: Instant, spec: OptionsSpec) -> Result<OptionsId, InviteError> {
-        let link = self.link(spec.transport, spec.remote)?;
+        let mut link = self.link(spec.transport, spec.remote, spec.tls_name.as_deref())?;
+        link.is_sips = spec.uri.scheme == Scheme::Sips;
         let identity = Identity::generate(&mut self.rng);
         let to = NameAddr::from(spec.uri.clone());
         let mut request = request(&identity, Method::Options, &spec.uri, spec.from, to, &link)?;
@@ -66,15 +68,19 @@ impl Endpoint {
         self.introduce(&mut request);
         let id = OptionsId(self.next_id);
         self.next_id += 1;
-        let path = Path { local: link.local, remote: spec.remote };
-        let client = self.start_request(now, ClientUser::Options(id), path, request);
-        self.options.insert(id, client.ok_or_else(|| unusable("branch"))?);
+        let path = Path::of_link(&link);
+        // Before it is sent: it may fail at once.
+        self.options.insert(id, None);
         self.schedule.set(Owner::Options(id), Some(now + spec.timeout));
+        let client = self.start_request(now, ClientUser::Options(id), path, request, false);
+        if let Some(waiting) = self.options.get_mut(&id) {
+            *waiting = client;
+        }
         Ok(id)
     }
 
     pub(super) fn options_timeout(&mut self, id: OptionsId) {
-        if let Some(client) = self.options.get(&id).copied() {
+        if let Some(client) = self.options.get(&id).copied().flatten() {
             self.drop_client(client);
         }
         self.options_result(id, Err(Failure::Timeout));
@@ -87,13 +93,13 @@ impl Endpoint {
     /// If nothing can be sent there.
     pub fn end_orphan(&mut self, now: Instant, orphan: Orphan) -> Result<LegId, InviteError> {
         let leg = match orphan {
-            Orphan::Early { identity, request_uri, from, to, remote, transport } => {
-                let link = self.link(transport, remote)?;
+            Orphan::Early { identity, request_uri, from, to, remote, transport, tls_name } => {
+                let link = self.link(transport, remote, tls_name.as_deref())?;
                 let invite = request(&identity, Method::Invite, &request_uri, from, to, &link)?;
                 self.make_leg(now, |cx| Some(Leg::orphan_early(cx, link, invite)))
             }
             Orphan::Confirmed { dialog: state } => {
-                let link = self.link(state.transport, state.remote)?;
+                let link = self.link(state.transport, state.remote, state.tls_name.as_deref())?;
                 let dialog = state.dialog.after_restart(ORPHAN_CSEQ_MARGIN);
                 self.make_leg(now, |cx| Some(Leg::orphan_confirmed(cx, link, dialog)))
             }
@@ -125,34 +131,9 @@ impl Endpoint {
         }
     }
 
-    /// The way to `remote`.
-    pub(super) fn link(
-        &mut self,
-        transport: Transport,
-        remote: SocketAddr,
-    ) -> Result<Link, InviteError> {
-        let local = self
-            .locals
-            .iter_mut()
-            .find(|local| local.transport == transport && local.is_v4 == remote.is_ipv4())
-            .ok_or(InviteError::NoLocal { transport, remote })?;
-        Ok(local.link(remote))
-    }
-
     /// A random tag.
     pub(super) fn tag(&mut self) -> String {
         token(&mut self.rng, 16)
-    }
-}
-
-impl Local {
-    /// The way from this socket to `remote`.
-    pub(super) fn link(&mut self, remote: SocketAddr) -> Link {
-        let advertised = match &mut self.advertised {
-            Advertised::Fixed(address) => *address,
-            Advertised::ByRoute { port, address } => SocketAddr::new(address(remote.ip()), *port),
-        };
-        Link { local: self.id, transport: self.transport, remote, advertised }
     }
 }
 

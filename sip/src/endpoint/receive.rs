@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::config::{Event, LocalId};
+use super::locals::certified;
 use super::reply::{Received, refusal_of, reply_to};
 use super::table::{Merge, Path, Server, ServerMachine};
 use super::{Endpoint, Network};
 use crate::dialog::{Dialog, DialogState};
-use crate::invite::{Body, IncomingCall, Leg, LegId};
+use crate::invite::{Body, IncomingCall, Leg, LegId, Link};
 use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
-use crate::message::{HeaderName, Message, Method, Request, Scheme, Transport};
+use crate::message::{HeaderName, Message, Method, Request, Scheme, Transport, Via};
 use crate::options::{outside_of_calls, response};
 use crate::transaction::{ServerInvite, ServerKey, ServerNonInvite};
 use crate::wire::{self, Input};
@@ -29,26 +30,45 @@ impl Endpoint {
         match wire::parse_datagram(data) {
             Ok(Input::Ping | Input::Pong) => self.counters.keep_alives += 1,
             Ok(Input::Message(Message::Request(request))) => {
-                self.handle_request(now, local, remote, request, data);
+                self.handle_request(now, Path::new(local, remote), request, data);
             }
             Ok(Input::Message(Message::Response(response))) => {
-                self.handle_response(now, local, remote, response, data);
+                self.handle_response(now, &Path::new(local, remote), response, data);
             }
-            Err(error) => {
-                self.counters.malformed += 1;
-                if let Some(reply) = error.reply(remote).filter(|_| self.is_trusted(remote)) {
-                    let to = reply.via().map_or(remote, |via| reply_to(&via, remote));
-                    self.send(local, to, reply.to_bytes());
-                }
+            Err(error) => self.malformed(Path::new(local, remote), &error),
+        }
+    }
+
+    /// What is no message is answered where it came from a trunk and can be.
+    pub(super) fn malformed(&mut self, path: Path, error: &wire::Error) {
+        self.counters.malformed += 1;
+        let remote = path.remote;
+        if let Some(reply) = error.reply(remote).filter(|_| self.is_trusted(remote)) {
+            let path = match reply.via() {
+                Ok(via) => self.path_back(path, &via),
+                Err(_) => path,
+            };
+            self.send_if_open(&path, reply.to_bytes());
+        }
+    }
+
+    /// Where the answers to a request go that came by `path`: over its connection, or, once that
+    /// is gone, to where its Via says that the far end listens (§18.2.2).
+    fn path_back(&self, path: Path, via: &Via) -> Path {
+        match self.transport_of(path.local) {
+            Transport::Udp => Path { remote: reply_to(via, path.remote), ..path },
+            transport => {
+                let port = via.port.unwrap_or(transport.default_port());
+                let name = (transport == Transport::Tls).then(|| certified(&via.host));
+                Path { remote: SocketAddr::new(path.remote.ip(), port), name, ..path }
             }
         }
     }
 
-    fn handle_request(
+    pub(super) fn handle_request(
         &mut self,
         now: Instant,
-        local: LocalId,
-        remote: SocketAddr,
+        path: Path,
         mut request: Request,
         data: &[u8],
     ) {
@@ -58,7 +78,8 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
-        let path = Path { local, remote: reply_to(&via, remote) };
+        let remote = path.remote;
+        let path = self.path_back(path, &via);
         request.headers.note_source(remote);
         let received = Received { request, key, path, remote, data };
 
@@ -114,7 +135,7 @@ impl Endpoint {
                 if let Some(entry) = self.legs.get(&leg) {
                     ok.set_to_tag(&entry.leg.common.local_tag); // as in the INVITE's answers
                 }
-                self.transmit(now, Some(leg), received.path, ok.to_bytes());
+                self.transmit(now, Some(leg), &received.path, ok.to_bytes());
                 let cancel = &received.request;
                 let _ = self.input(now, leg, |leg, cx| leg.handle_cancel(cx, key, cancel));
             }
@@ -156,7 +177,14 @@ impl Endpoint {
         if merge.as_ref().is_some_and(|merge| self.merges.contains_key(merge)) {
             return self.reply(&received, 482);
         }
-        if !matches!(request.uri.scheme, Scheme::Sip | Scheme::Tel) {
+        // What is to be secure all the way must have come so (§26.2.2).
+        let is_secure = self.transport_of(received.path.local) == Transport::Tls;
+        let is_taken = match request.uri.scheme {
+            Scheme::Sip | Scheme::Tel => true,
+            Scheme::Sips => is_secure,
+            Scheme::Other(_) => false,
+        };
+        if !is_taken {
             return self.reply(&received, 416);
         }
         if is_out_of_hops(request) && !self.is_ours(request) {
@@ -187,14 +215,7 @@ impl Endpoint {
             refusal.headers.push(HeaderName::RETRY_AFTER, OVERLOAD_RETRY_AFTER);
             return self.reply_with(None, &received, refusal);
         }
-        let Some(link) = self
-            .locals
-            .iter_mut()
-            .find(|local| local.id == received.path.local)
-            .map(|local| local.link(received.remote))
-        else {
-            return;
-        };
+        let Some(link) = self.link_back(&received) else { return };
         let (tag, cseq) = (self.tag(), rand::Rng::next_u32(&mut self.rng) & 0xFFFF);
         let Some((dialog, call)) = Dialog::of_callee(request, &tag, cseq).and_then(|dialog| {
             let call = incoming_call(request, received.remote, &dialog, link.transport)?;
@@ -211,6 +232,21 @@ impl Endpoint {
         self.serve(now, leg, &received, merge);
     }
 
+    /// The way to who called: over the connection while it lives, then to where it listens.
+    fn link_back(&mut self, received: &Received<'_>) -> Option<Link> {
+        let path = &received.path;
+        let is_connected = path.connection.is_some();
+        let remote = if is_connected { path.remote } else { received.remote };
+        let mut link = self.link_of(path.local, remote)?;
+        link.connection = path.connection;
+        link.is_sips = received.request.uri.scheme == Scheme::Sips;
+        if link.transport == Transport::Tls {
+            let contact = received.request.contact().ok();
+            link.name = contact.map(|contact| certified(&contact.uri.host));
+        }
+        Some(link)
+    }
+
     /// Starts the server transaction of a request that a leg will answer.
     fn serve(
         &mut self,
@@ -223,14 +259,14 @@ impl Endpoint {
             self.counters.overload += 1;
             return None;
         }
-        let is_reliable = received.request.via().is_ok_and(|via| via.transport.is_reliable());
+        let is_reliable = self.transport_of(received.path.local).is_reliable();
         let timers = &self.config.timers;
         let machine = if received.request.method == Method::Invite {
             ServerMachine::Invite(ServerInvite::new(now, &received.request, is_reliable, timers))
         } else {
             ServerMachine::Other(ServerNonInvite::new(is_reliable, timers))
         };
-        let (path, source) = (received.path, received.remote.ip());
+        let (path, source) = (received.path.clone(), received.remote.ip());
         let server = Server { machine, leg, path, source, merge: merge.clone() };
         let id = self.servers.insert(received.key.clone(), server);
         if let Some(merge) = merge {
@@ -240,7 +276,8 @@ impl Endpoint {
         Some(id)
     }
 
-    pub(super) fn is_trusted(&self, source: SocketAddr) -> bool {
+    /// Whether requests outside of dialogs are taken from there.
+    pub fn is_trusted(&self, source: SocketAddr) -> bool {
         super::config::is_trusted(&self.trusted, source.ip())
     }
 
@@ -285,6 +322,6 @@ fn incoming_call(
         remote,
         asserted_identity: text(&HeaderName::P_ASSERTED_IDENTITY),
         user_agent: text(&HeaderName::USER_AGENT),
-        dialog: Box::new(DialogState { dialog: dialog.clone(), remote, transport }),
+        dialog: Box::new(DialogState { dialog: dialog.clone(), remote, transport, tls_name: None }),
     })
 }

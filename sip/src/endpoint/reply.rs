@@ -34,7 +34,7 @@ impl Endpoint {
         let data = self.tagged(&received.request, Response::to_request(&received.request, 403, ""));
         if data.len() <= received.data.len() {
             self.counters.stateless_replies += 1;
-            self.send(received.path.local, received.path.remote, data);
+            self.send_last(&received.path, data);
         }
     }
 
@@ -54,7 +54,7 @@ impl Endpoint {
         if let Some((now, leg)) = leg {
             self.ladder(now, leg, true, &data);
         }
-        self.send(received.path.local, received.path.remote, data);
+        self.send_if_open(&received.path, data);
     }
 
     /// With a To tag that is the same for each repetition (§8.2.7).
@@ -68,7 +68,7 @@ impl Endpoint {
     }
 }
 
-/// Where the responses to a request go: to where it came from if it asks so (RFC 3581 §4), else to
+/// Where the responses to a datagram go: to where it came from if it asks so (RFC 3581 §4), else to
 /// its address and the port of its Via (RFC 3261 §18.2.2). Never to an address that only its
 /// Via names: nobody is to be flooded in another's name.
 pub(super) fn reply_to(via: &Via, remote: SocketAddr) -> SocketAddr {

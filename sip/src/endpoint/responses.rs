@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Endpoint;
-use super::config::LocalId;
-use super::table::Client;
+use super::table::{Client, Path};
 use crate::invite::{Leg, LegId};
 use crate::message::{HeaderName, HeaderValue, Method, Request, Response};
 use crate::transaction::ClientKey;
@@ -15,8 +14,7 @@ impl Endpoint {
     pub(super) fn handle_response(
         &mut self,
         now: Instant,
-        local: LocalId,
-        remote: SocketAddr,
+        path: &Path,
         response: Response,
         data: &[u8],
     ) {
@@ -55,7 +53,7 @@ impl Endpoint {
             Some(leg) if is_invite && self.is_answered_by(leg, &response) => {
                 self.late_invite_response(now, leg, response, false);
             }
-            None if is_invite => self.stray_invite_response(now, local, remote, &response),
+            None if is_invite => self.stray_invite_response(now, path, &response),
             _ => self.counters.stray_responses += 1,
         }
     }
@@ -84,22 +82,13 @@ impl Endpoint {
     /// An answer to an INVITE that nobody remembers, from a trunk: a process before this one sent
     /// it, or it comes later than anybody waits. A provisional gets CANCEL, for a telephone rings
     /// that nobody will talk to; a 2xx ACK and BYE, a refusal ACK.
-    fn stray_invite_response(
-        &mut self,
-        now: Instant,
-        local: LocalId,
-        remote: SocketAddr,
-        response: &Response,
-    ) {
+    fn stray_invite_response(&mut self, now: Instant, path: &Path, response: &Response) {
         self.counters.stray_responses += 1;
-        if !self.is_trusted(remote) || self.legs.len() >= self.config.max_legs {
+        if !self.is_trusted(path.remote) || self.legs.len() >= self.config.max_legs {
             return;
         }
-        let Some(link) =
-            self.locals.iter_mut().find(|known| known.id == local).map(|local| local.link(remote))
-        else {
-            return;
-        };
+        let Some(mut link) = self.link_of(path.local, path.remote) else { return };
+        link.connection = path.connection;
         if !is_sent_by(response, link.advertised) {
             return;
         }
@@ -115,7 +104,7 @@ impl Endpoint {
                 });
             } else {
                 let ack = crate::transaction::ack_for_failure(&invite, response);
-                self.send(local, remote, ack.to_bytes());
+                self.send(path, ack.to_bytes());
             }
         }
     }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::config::{LocalId, OptionsId};
-use crate::invite::{LegId, Purpose};
+use super::config::{ConnectionId, LocalId, OptionsId};
+use super::connections::Flow;
+use crate::invite::{LegId, Link, Purpose};
 use crate::message::{Request, Response};
 use crate::transaction::{
     Action, ClientInvite, ClientNonInvite, Outcome, ServerInvite, ServerNonInvite,
@@ -59,10 +61,26 @@ impl<K: Clone + Eq + Hash, V> Table<K, V> {
 }
 
 /// From which socket to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) local: LocalId,
     pub(super) remote: SocketAddr,
+    /// What the far end's certificate must prove (TLS).
+    pub(super) name: Option<Arc<str>>,
+    /// The connection that is taken while it lives; else one to `remote`.
+    pub(super) connection: Option<ConnectionId>,
+}
+
+impl Path {
+    pub(super) fn new(local: LocalId, remote: SocketAddr) -> Self {
+        Self { local, remote, name: None, connection: None }
+    }
+
+    /// To where the far end of a leg was reached.
+    pub(super) fn of_link(link: &Link) -> Self {
+        let Link { local, remote, connection, .. } = *link;
+        Self { local, remote, name: link.name.clone(), connection }
+    }
 }
 
 /// A request of ours.
@@ -71,6 +89,18 @@ pub(super) struct Client {
     pub(super) machine: ClientMachine,
     pub(super) user: ClientUser,
     pub(super) path: Path,
+    /// How it went last.
+    pub(super) flow: Option<Flow>,
+    /// Its connection had stood before it: should that be lost, it is sent once more.
+    pub(super) may_repeat: bool,
+    /// By UDP, if TCP, which it was too large for, cannot be had; and timer B.
+    pub(super) or_else: Option<(Path, Duration)>,
+}
+
+impl Client {
+    pub(super) fn new(machine: ClientMachine, user: ClientUser, path: Path) -> Self {
+        Self { machine, user, path, flow: None, may_repeat: false, or_else: None }
+    }
 }
 
 /// Who waits for its answer.
@@ -121,6 +151,21 @@ impl ClientMachine {
         match self {
             Self::Invite(machine) => machine.handle_transport_error(now, out),
             Self::Other(machine) => machine.handle_transport_error(now, out),
+        }
+    }
+
+    pub(super) fn request(&self) -> &Request {
+        match self {
+            Self::Invite(machine) => machine.request(),
+            Self::Other(machine) => machine.request(),
+        }
+    }
+
+    /// Nothing has come.
+    pub(super) fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_calling(),
+            Self::Other(machine) => machine.is_trying(),
         }
     }
 

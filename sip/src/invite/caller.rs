@@ -82,6 +82,7 @@ impl Calling {
             dialog: dialog.clone(),
             remote: common.link.remote,
             transport: common.link.transport,
+            tls_name: common.link.name.as_deref().map(str::to_owned),
         };
         cx.tell(LegEvent::Answered {
             body: body_of(&answer.headers, &answer.body),
@@ -211,7 +212,7 @@ impl Abandoned {
         self.until = cx.now + cx.timers.transaction_timeout();
         cx.out.push(Effect::Transact {
             request: transaction::cancel(&self.invite, self.reason.clone()),
-            remote: common.link.remote,
+            remote: common.link.hop(),
             purpose: Purpose::Cancel,
         });
     }

@@ -1,10 +1,9 @@
 //! What every state of a leg needs: its names, its way, and the ACKs it has sent.
 #![warn(clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::effect::{Context, Effect, Link, Purpose};
+use super::effect::{Context, Effect, Hop, Link, Purpose};
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::limits::MAX_ACKS;
@@ -43,7 +42,7 @@ struct Ack {
     cseq: u32,
     remote_tag: String,
     request: Request,
-    remote: SocketAddr,
+    remote: Hop,
 }
 
 impl Common {
@@ -139,7 +138,7 @@ impl Common {
     /// The ACK of a refusal whose transaction is gone (RFC 3261 §17.1.1.3).
     pub(super) fn ack_failure(&self, cx: &mut Context<'_>, invite: &Request, response: &Response) {
         let request = crate::transaction::ack_for_failure(invite, response);
-        cx.out.push(Effect::Send { request, remote: self.link.remote });
+        cx.out.push(Effect::Send { request, remote: self.link.hop() });
     }
 }
 

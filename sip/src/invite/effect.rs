@@ -1,15 +1,16 @@
 //! What a leg may use while it handles an input, and what it wants done.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
 use super::event::LegEvent;
 use super::spec::branch;
-use crate::endpoint::LocalId;
+use crate::endpoint::{ConnectionId, LocalId};
 use crate::message::{
-    HeaderName, HeaderValue, Headers, NameAddr, Request, Response, Transport, Uri, Via,
+    HeaderName, HeaderValue, Headers, NameAddr, Request, Response, Scheme, Transport, Uri, Via,
 };
 use crate::timer::TimerConfig;
 use crate::transaction::ServerKey;
@@ -22,9 +23,9 @@ pub(crate) enum Effect {
     /// Start the INVITE client transaction.
     Invite { request: Request, timer_b: Duration },
     /// Start a non-INVITE client transaction; its end comes back with `purpose`.
-    Transact { request: Request, remote: SocketAddr, purpose: Purpose },
+    Transact { request: Request, remote: Hop, purpose: Purpose },
     /// Send outside of any transaction: the ACK of a 2xx.
-    Send { request: Request, remote: SocketAddr },
+    Send { request: Request, remote: Hop },
     /// Answer a request by its server transaction.
     Respond { key: ServerKey, response: Response },
     /// The INVITE client transaction has no more use: whatever comes is answered by the leg.
@@ -60,6 +61,13 @@ impl Context<'_> {
     }
 }
 
+/// Where a request goes, and over what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) transport: Transport,
+    pub(crate) remote: SocketAddr,
+}
+
 /// Between which addresses a leg's messages go.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -69,6 +77,16 @@ pub(crate) struct Link {
     pub(crate) remote: SocketAddr,
     /// What our Via and Contact carry.
     pub(crate) advertised: SocketAddr,
+    /// The transport that our Contact asks for, where it is not UDP.
+    pub(crate) contact: Option<Transport>,
+    /// The call is to be secure on its whole way: our Contact is `sips:` too (RFC 3261 §8.1.1.8).
+    pub(crate) is_sips: bool,
+    /// What the far end's certificate must prove (TLS).
+    pub(crate) name: Option<Arc<str>>,
+    /// The connection that the far end called by; its own requests go back over it.
+    pub(crate) connection: Option<ConnectionId>,
+    /// A request that is too large for UDP may go over TCP (§18.1.1).
+    pub(crate) large_over_tcp: bool,
 }
 
 impl Link {
@@ -91,20 +109,43 @@ impl Link {
 
     /// Our Contact: where the far end's requests in this dialog go.
     pub(crate) fn contact(&self, headers: &mut Headers) {
-        let uri = Uri::at(None, self.advertised);
+        let mut uri = Uri::at(None, self.advertised);
+        if self.is_sips {
+            uri.scheme = Scheme::Sips;
+        } else if let Some(transport) = self.contact {
+            uri.params.set("transport", &transport.as_str().to_ascii_lowercase());
+        }
         headers.push(HeaderName::CONTACT, NameAddr::from(uri));
+    }
+
+    /// Where the far end was reached.
+    pub(crate) fn hop(&self) -> Hop {
+        Hop { transport: self.transport, remote: self.remote }
     }
 
     /// Where a request with this next hop goes. A literal address is taken as it is, unless it is
     /// a private one behind a public far end (a NAT): then, and for names, the far end is
-    /// answered where it was reached (symmetric signalling).
-    pub(crate) fn resolve(&self, next_hop: &Uri) -> SocketAddr {
-        let Some(literal) = next_hop.socket_addr() else { return self.remote };
-        let unreachable = is_private(literal.ip()) && !is_private(self.remote.ip());
-        if unreachable || literal.is_ipv4() != self.remote.is_ipv4() {
-            return self.remote;
+    /// answered where it was reached (symmetric signalling). So it is where the next hop is the
+    /// far end's address and does not say over what it wants to be reached: many that take calls
+    /// over a connection leave that out. A call over TLS stays on TLS.
+    pub(crate) fn resolve(&self, next_hop: &Uri) -> Hop {
+        let built = |transport: &Transport| match transport {
+            Transport::Tls => true,
+            Transport::Udp | Transport::Tcp => self.transport != Transport::Tls,
+            _ => false,
+        };
+        let asked = next_hop.transport();
+        let Some(ip) = next_hop.host.ip().filter(|_| asked.as_ref().is_none_or(built)) else {
+            return self.hop();
+        };
+        let unreachable = is_private(ip) && !is_private(self.remote.ip());
+        let is_unsaid = asked.is_none() && self.transport.is_reliable() && ip == self.remote.ip();
+        if unreachable || is_unsaid || ip.is_ipv4() != self.remote.is_ipv4() {
+            return self.hop();
         }
-        literal
+        let transport = asked.unwrap_or(self.transport);
+        let port = next_hop.port.unwrap_or(transport.default_port());
+        Hop { transport, remote: SocketAddr::new(ip, port) }
     }
 }
 

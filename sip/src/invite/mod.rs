@@ -43,7 +43,7 @@ use self::callee::Ringing;
 use self::caller::{Abandoned, Calling};
 pub(crate) use self::common::Common;
 use self::common::OurInvite;
-pub(crate) use self::effect::{Context, Effect, Link, Purpose};
+pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
 pub(crate) use self::spec::token;
 use crate::dialog::Dialog;
 use crate::endpoint::Network;

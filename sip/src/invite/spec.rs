@@ -75,6 +75,12 @@ pub struct InviteSpec {
     pub remote: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// What the certificate of `remote` must prove over TLS: the host of the URI that was dialled
+    /// (RFC 5922); its address where there is none.
+    pub tls_name: Option<String>,
+    /// Whether requests that are too large for UDP go over TCP (RFC 3261 §18.1.1): where the URI
+    /// that was dialled does not insist on UDP.
+    pub large_over_tcp: bool,
     /// Further headers, such as P-Asserted-Identity. Headers that the stack writes itself
     /// (Via, From, To, Call-ID, CSeq, Contact, Max-Forwards, Content-*) are refused.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -104,6 +110,8 @@ pub enum Orphan {
         remote: SocketAddr,
         /// Over what.
         transport: Transport,
+        /// As [`InviteSpec::tls_name`].
+        tls_name: Option<String>,
     },
     /// It was answered: BYE, with a margin on its CSeq.
     Confirmed {

@@ -5,7 +5,7 @@
 //! its place. Comparing is in [`Uri::equivalent`]. Start at [`Uri`].
 #![warn(clippy::indexing_slicing)]
 
-use super::{Params, Token, lex};
+use super::{Params, Token, Transport, lex};
 use crate::error::ParseError;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -100,11 +100,23 @@ impl Uri {
         self.user.as_deref().map(lex::percent_decode)
     }
 
-    /// The address, if the host is one; port 5060 (5061 for `sips:`) if none is written
+    /// The transport that it asks for, by its scheme or its parameter (RFC 3261 §19.1.1, §26.2.2);
+    /// `None` if it asks for none.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        let named = self.params.value("transport");
+        let named = named.map(|name| Transport::parse(name).unwrap_or(Transport::Other));
+        match (&self.scheme, named) {
+            (Scheme::Sips, None | Some(Transport::Tcp)) => Some(Transport::Tls),
+            (_, named) => named,
+        }
+    }
+
+    /// The address, if the host is one; port 5060 (5061 for TLS) if none is written
     /// (RFC 3263 §4.2).
     #[must_use]
     pub fn socket_addr(&self) -> Option<SocketAddr> {
-        let default = if self.scheme == Scheme::Sips { 5061 } else { 5060 };
+        let default = self.transport().map_or(5060, Transport::default_port);
         self.host.ip().map(|ip| SocketAddr::new(ip, self.port.unwrap_or(default)))
     }
 }

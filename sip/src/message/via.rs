@@ -35,6 +35,15 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// The port where none is written (RFC 3261 §19.1.2, §18.2.2).
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tls | Self::Wss => 5061,
+            _ => 5060,
+        }
+    }
+
     /// As in a Via: `UDP`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -49,7 +58,7 @@ impl Transport {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, ParseError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         const ALL: [Transport; 6] = {
             use Transport::{Sctp, Tcp, Tls, Udp, Ws, Wss};
             [Udp, Tcp, Tls, Sctp, Ws, Wss]

@@ -4,7 +4,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -12,18 +11,22 @@ use tokio::io::ReadBuf;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::handle::{Incoming, SipConfig, StartError};
-use super::udp::{self, Udp};
+use super::connection::Heard;
+use super::handle::Incoming;
+use super::listener::Accepted;
+use super::streams::{Arrivals, Streams};
+use super::udp::Udp;
 use crate::endpoint::{
-    Advertised, Counters, Endpoint, Event, InviteError, LocalId, Network, OptionsId, OptionsSpec,
-    Stats,
+    ConnectionId, Counters, Endpoint, Event, InviteError, LocalId, Network, OptionsId, OptionsSpec,
+    Stats, Transmit,
 };
 use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
 use crate::limits::{
-    COMMAND_BATCH, EVENT_RETRY, MAX_DATAGRAM, MAX_LEG_EVENTS, MAX_ROUTES_REMEMBERED,
+    ARRIVAL_BATCH, COMMAND_BATCH, EVENT_RETRY, IDLE_CHECK, MAX_DATAGRAM, MAX_LEG_EVENTS,
     MAX_WAITING_EVENTS, READS_IN_A_ROW, RECEIVE_BATCH,
 };
-use crate::message::{HeaderValue, Transport};
+use crate::message::HeaderValue;
+use crate::wire;
 
 /// What handles ask for.
 pub(super) enum Command {
@@ -54,65 +57,13 @@ pub(super) enum Command {
 
 type OptionsReply = oneshot::Sender<Result<Result<u16, Failure>, InviteError>>;
 
-/// Binds the sockets and starts the task.
-pub(super) fn start(
-    config: SipConfig,
-    commands: mpsc::Receiver<Command>,
-    incoming: mpsc::Sender<Incoming>,
-) -> Result<Vec<SocketAddr>, StartError> {
-    let mut endpoint = Endpoint::new(config.endpoint);
-    endpoint.set_trusted(config.trusted);
-    let mut sockets = Vec::new();
-    let mut addresses = Vec::new();
-    for (id, address) in (0..).map(LocalId).zip(config.udp) {
-        let bind = || {
-            let socket = Udp::bind(address, config.dscp)?;
-            let bound = socket.local_addr()?;
-            Ok((socket, bound))
-        };
-        let (socket, bound) = bind().map_err(|error| StartError::Bind { address, error })?;
-        endpoint.add_local(id, Transport::Udp, bound, advertised(bound, config.public_address));
-        sockets.push(socket);
-        addresses.push(bound);
-    }
-    let driver = Driver {
-        endpoint,
-        sockets,
-        commands,
-        incoming,
-        owners: HashMap::new(),
-        asked: HashMap::new(),
-        waiting: 0,
-        stopped: None,
-    };
-    tokio::spawn(driver.run());
-    Ok(addresses)
-}
-
-/// What Via and Contact of a socket carry.
-fn advertised(bound: SocketAddr, public: Option<IpAddr>) -> Advertised {
-    match public {
-        Some(ip) if ip.is_ipv4() == bound.is_ipv4() => {
-            Advertised::Fixed(SocketAddr::new(ip, bound.port()))
-        }
-        _ if !bound.ip().is_unspecified() => Advertised::Fixed(bound),
-        _ => {
-            let mut known: HashMap<IpAddr, IpAddr> = HashMap::new();
-            let address = move |remote: IpAddr| {
-                if known.len() >= MAX_ROUTES_REMEMBERED {
-                    known.clear();
-                }
-                let find = || udp::address_towards(remote).unwrap_or(bound.ip());
-                *known.entry(remote).or_insert_with(find)
-            };
-            Advertised::ByRoute { port: bound.port(), address: Box::new(address) }
-        }
-    }
-}
-
-struct Driver {
+pub(super) struct Driver {
     endpoint: Endpoint,
     sockets: Vec<Udp>,
+    streams: Streams,
+    arrivals: Arrivals,
+    /// When connections are looked through for idle ones.
+    idle_check: Instant,
     commands: mpsc::Receiver<Command>,
     incoming: mpsc::Sender<Incoming>,
     owners: HashMap<LegId, Owner>,
@@ -129,6 +80,13 @@ struct Owner {
     waiting: VecDeque<LegEvent>,
 }
 
+/// What woke the task, if it came over a connection.
+#[derive(Default)]
+struct Arrived {
+    heard: Option<(ConnectionId, Heard)>,
+    accepted: Option<Accepted>,
+}
+
 /// Why the task goes on.
 enum Wake {
     Commands,
@@ -141,7 +99,29 @@ enum Wake {
 }
 
 impl Driver {
-    async fn run(mut self) {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        sockets: Vec<Udp>,
+        (streams, arrivals): (Streams, Arrivals),
+        commands: mpsc::Receiver<Command>,
+        incoming: mpsc::Sender<Incoming>,
+    ) -> Self {
+        Self {
+            endpoint,
+            sockets,
+            streams,
+            arrivals,
+            idle_check: Instant::now() + IDLE_CHECK,
+            commands,
+            incoming,
+            owners: HashMap::new(),
+            asked: HashMap::new(),
+            waiting: 0,
+            stopped: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut commands = Vec::with_capacity(COMMAND_BATCH);
         let mut reads = 0;
@@ -153,7 +133,8 @@ impl Driver {
                     None => std::future::pending().await,
                 }
             };
-            let Self { endpoint, sockets, commands: queue, .. } = &mut self;
+            let Self { endpoint, sockets, arrivals, commands: queue, .. } = &mut self;
+            let mut arrived = Arrived::default();
             // Sockets first: after a pause of ours, what came meanwhile is heard before the timer
             // fires that waited for it. A flood must not stop time all the same.
             let may_read = reads < READS_IN_A_ROW;
@@ -161,6 +142,14 @@ impl Driver {
                 biased;
                 () = poll_fn(|cx| poll_sockets(cx, endpoint, sockets, &mut buffer)),
                     if may_read => Wake::Io,
+                Some(heard) = arrivals.heard.recv(), if may_read => {
+                    arrived.heard = Some(heard);
+                    Wake::Io
+                }
+                Some(accepted) = arrivals.accepted.recv(), if may_read => {
+                    arrived.accepted = Some(accepted);
+                    Wake::Io
+                }
                 () = sleep => Wake::Timeout,
                 count = queue.recv_many(&mut commands, COMMAND_BATCH) => match count {
                     0 => Wake::Abandoned,
@@ -176,9 +165,10 @@ impl Driver {
             };
             match wake {
                 Wake::Commands | Wake::Io | Wake::Nothing => {}
-                Wake::Timeout => self.endpoint.handle_timeout(Instant::now()),
+                Wake::Timeout => self.handle_timeout(),
                 Wake::Abandoned => break,
             }
+            self.handle_arrivals(arrived);
             for command in commands.drain(..) {
                 self.handle_command(command);
             }
@@ -186,6 +176,7 @@ impl Driver {
             tokio::task::consume_budget().await;
         }
         drop(self.sockets);
+        self.streams.shut_down(self.arrivals).await;
         if let Some(stopped) = self.stopped {
             let _ = stopped.send(());
         }
@@ -193,7 +184,58 @@ impl Driver {
 
     fn deadline(&self) -> Option<Instant> {
         let retry = (self.waiting > 0).then(|| Instant::now() + EVENT_RETRY);
-        [self.endpoint.poll_timeout(), retry].into_iter().flatten().min()
+        [self.endpoint.poll_timeout(), retry, Some(self.idle_check)].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = Instant::now();
+        self.endpoint.handle_timeout(now);
+        if self.idle_check <= now {
+            self.idle_check = now + IDLE_CHECK;
+            self.streams.close_idle(&mut self.endpoint);
+        }
+    }
+
+    /// What connections have read and listeners accepted, a batch of each at most: with sockets,
+    /// timers and commands they take turns.
+    fn handle_arrivals(&mut self, first: Arrived) {
+        let mut heard = first.heard;
+        for _ in 0..ARRIVAL_BATCH {
+            let Some((id, what)) = heard.take().or_else(|| self.arrivals.heard.try_recv().ok())
+            else {
+                break;
+            };
+            self.handle_heard(id, what);
+        }
+        let mut accepted = first.accepted;
+        for _ in 0..ARRIVAL_BATCH {
+            let Some(next) = accepted.take().or_else(|| self.arrivals.accepted.try_recv().ok())
+            else {
+                break;
+            };
+            self.streams.take(&mut self.endpoint, next);
+        }
+    }
+
+    fn handle_heard(&mut self, id: ConnectionId, heard: Heard) {
+        let Self { endpoint, streams, .. } = self;
+        match heard {
+            Heard::Open => endpoint.handle_connected(id),
+            Heard::KeepAlive => {
+                streams.note_heard(id);
+                endpoint.handle_keep_alive();
+            }
+            Heard::Message(message, data) => {
+                streams.note_heard(id);
+                let is_end = message.as_ref().as_ref().is_err_and(wire::Error::ends_stream);
+                endpoint.handle_message(Instant::now(), id, *message, &data);
+                if is_end {
+                    self.transmit();
+                    self.streams.close(&mut self.endpoint, id, "no SIP");
+                }
+            }
+            Heard::Closed(why) => streams.close(endpoint, id, &why),
+        }
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -245,18 +287,39 @@ impl Driver {
             while let Some(event) = self.endpoint.poll_event() {
                 self.deliver(event);
             }
-            let Some(transmit) = self.endpoint.poll_transmit() else {
+            if !self.transmit() {
                 match self.sockets.iter_mut().find(|socket| socket.has_errors) {
                     Some(socket) => report_undeliverable(&mut self.endpoint, socket),
                     None => break,
                 }
+            }
+        }
+    }
+
+    /// Sends what the endpoint has to send; false if that was nothing.
+    fn transmit(&mut self) -> bool {
+        let mut has_sent = false;
+        loop {
+            while let Some(dial) = self.endpoint.poll_dial() {
+                let id = dial.connection;
+                if let Err(why) = self.streams.dial(dial) {
+                    self.endpoint.handle_disconnected(Instant::now(), id, &why);
+                }
+            }
+            let Some(transmit) = self.endpoint.poll_transmit() else { return has_sent };
+            has_sent = true;
+            let Transmit { local, remote, connection, is_last, data } = transmit;
+            if let Some(id) = connection {
+                self.streams.send(&mut self.endpoint, id, data);
+                if is_last {
+                    self.streams.close(&mut self.endpoint, id, "answered");
+                }
                 continue;
-            };
-            let socket = self.sockets.get_mut(usize::from(transmit.local.0));
-            let Some(socket) = socket else { continue };
-            if let Err(error) = socket.send(transmit.remote, transmit.data) {
+            }
+            let Some(socket) = self.sockets.get_mut(usize::from(local.0)) else { continue };
+            if let Err(error) = socket.send(remote, data) {
                 let now = Instant::now();
-                self.endpoint.handle_transport_error(now, transmit.remote, &error.to_string());
+                self.endpoint.handle_transport_error(now, remote, &error.to_string());
             }
         }
     }

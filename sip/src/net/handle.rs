@@ -6,11 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::{self, Command};
+use super::driver::Command;
+use super::start;
+use super::tls::Tls;
 use crate::endpoint::{Counters, EndpointConfig, InviteError, Network, OptionsSpec, Stats};
 use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
-use crate::limits::{MAX_COMMANDS, MAX_INCOMING};
-use crate::message::HeaderValue;
+use crate::limits::{MAX_ACCEPTED, MAX_COMMANDS, MAX_INCOMING};
+use crate::message::{HeaderValue, Transport};
 
 /// How the stack is started.
 #[derive(Clone, Debug)]
@@ -19,9 +21,17 @@ pub struct SipConfig {
     pub endpoint: EndpointConfig,
     /// UDP addresses to listen on; port 0 takes a free one.
     pub udp: Vec<SocketAddr>,
-    /// The address that Via and Contact carry, before a NAT; by default that of the socket or,
-    /// where it listens on all, that of the route.
-    pub public_address: Option<IpAddr>,
+    /// TCP addresses to listen on. Without one TCP is dialled all the same.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS addresses to listen on.
+    pub tls: Vec<SocketAddr>,
+    /// What TLS is spoken with.
+    pub with_tls: Tls,
+    /// Connections that one listener holds.
+    pub max_connections: usize,
+    /// The addresses that Via and Contact carry, before a NAT, one of each family; by default that
+    /// of the socket or, where it listens on all, that of the route.
+    pub public_addresses: Vec<IpAddr>,
     /// Differentiated services code point, 0–63; CS3 is 24.
     pub dscp: u8,
     /// From where requests are taken outside of dialogs.
@@ -33,7 +43,11 @@ impl Default for SipConfig {
         Self {
             endpoint: EndpointConfig::default(),
             udp: vec![([0, 0, 0, 0], 5060).into()],
-            public_address: None,
+            tcp: Vec::new(),
+            tls: Vec::new(),
+            with_tls: Tls::default(),
+            max_connections: MAX_ACCEPTED,
+            public_addresses: Vec::new(),
             dscp: 24,
             trusted: Vec::new(),
         }
@@ -44,13 +58,27 @@ impl Default for SipConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} (UDP): {error}")]
+    #[error("cannot listen on {address} ({transport}): {error}")]
     Bind {
+        /// Over what.
+        transport: Transport,
         /// Which.
         address: SocketAddr,
         /// Why.
         error: io::Error,
     },
+    /// A listener of TLS has no certificate.
+    #[error("cannot listen on {0} (TLS) without a certificate")]
+    NoCertificate(SocketAddr),
+}
+
+/// An address that is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Over what.
+    pub transport: Transport,
+    /// Where.
+    pub address: SocketAddr,
 }
 
 /// The stack has been shut down.
@@ -88,6 +116,7 @@ pub struct Incoming {
 #[derive(Clone)]
 pub struct Sip {
     commands: mpsc::Sender<Command>,
+    bound: std::sync::Arc<[Bound]>,
     local_addrs: std::sync::Arc<[SocketAddr]>,
 }
 
@@ -106,8 +135,9 @@ impl Sip {
     pub fn start(config: SipConfig) -> Result<(Self, mpsc::Receiver<Incoming>), StartError> {
         let (commands, command_queue) = mpsc::channel(MAX_COMMANDS);
         let (incoming, incoming_queue) = mpsc::channel(MAX_INCOMING);
-        let local_addrs = driver::start(config, command_queue, incoming)?.into();
-        Ok((Self { commands, local_addrs }, incoming_queue))
+        let bound = start::start(config, command_queue, incoming)?;
+        let local_addrs = bound.iter().map(|bound| bound.address).collect();
+        Ok((Self { commands, bound: bound.into(), local_addrs }, incoming_queue))
     }
 
     /// Sends an INVITE; its events go to `events`.
@@ -219,7 +249,12 @@ impl Sip {
         answer.await.map(|both| *both).map_err(|_| Gone)
     }
 
-    /// The bound addresses, in the order of the configuration.
+    /// What is listened on: UDP, TCP and TLS, each in the order of the configuration.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// The bound addresses, in the same order.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
     }

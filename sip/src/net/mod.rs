@@ -3,8 +3,15 @@
 //! It knows tokio and how bytes are sent and received. It refuses to know what they mean: that is
 //! [`crate::endpoint`]. Start at [`Sip`].
 
+mod connection;
+mod dial;
 mod driver;
 mod handle;
+mod listener;
+mod start;
+mod streams;
+mod tls;
 mod udp;
 
-pub use handle::{Gone, Incoming, PlaceError, Sip, SipConfig, StartError};
+pub use handle::{Bound, Gone, Incoming, PlaceError, Sip, SipConfig, StartError};
+pub use tls::Tls;

@@ -101,6 +101,11 @@ impl ClientNonInvite {
         &self.request
     }
 
+    /// No response has come yet.
+    pub fn is_trying(&self) -> bool {
+        matches!(self.state, State::Trying(_))
+    }
+
     /// [`Action::Terminated`] was given out.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated(_))

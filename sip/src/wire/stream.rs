@@ -8,9 +8,15 @@ use super::error::{Error, ErrorKind};
 use super::head::Head;
 use super::{Input, keep_alive, skip_empty_lines};
 use crate::limits::{MAX_MESSAGE, MAX_STREAM_HEAD};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// Octets of a message: its head, with the empty line that ends it, and its body.
+struct Framed {
+    head: usize,
+    body: usize,
+}
 
 /// Frames one connection's octets. [`StreamParser::push`] what was read, then
 /// [`StreamParser::poll`] until it has no more.
@@ -19,8 +25,10 @@ pub struct StreamParser {
     buffer: BytesMut,
     /// Octets of the buffer in which the end of the head was looked for in vain.
     searched: usize,
-    /// A head whose body has not come yet.
-    head: Option<(Head, usize)>,
+    /// A head whose body has not come yet, the octets of both, and how many there must be.
+    head: Option<(Head, Framed)>,
+    taken: Bytes,
+    pong_is_due: bool,
     /// Set by an error after which nothing can be read.
     ended: bool,
 }
@@ -61,10 +69,20 @@ impl StreamParser {
         polled
     }
 
+    /// The octets of the message that was given out or refused last.
+    pub fn taken(&mut self) -> Bytes {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// We have sent a ping: a single empty line is its answer and need not wait for what follows.
+    pub fn expect_pong(&mut self) {
+        self.pong_is_due = true;
+    }
+
     /// Whether a message has begun and not ended: how long that may last is the driver's to say.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.head.is_some() || !self.buffer.is_empty()
+        self.head.is_some() || !skip_empty_lines(&self.buffer).is_empty()
     }
 
     fn poll_head(&mut self) -> Result<Option<Input>, Error> {
@@ -81,22 +99,17 @@ impl StreamParser {
             let too_large = self.buffer.len() > MAX_STREAM_HEAD;
             return if too_large { Err(ErrorKind::TooLarge.into()) } else { Ok(None) };
         };
-        let bytes = self.buffer.split_to(self.searched + at + END_OF_HEAD.len());
+        let length = self.searched + at + END_OF_HEAD.len();
         self.searched = 0;
-        let bytes = bytes.get(..bytes.len() - 2).unwrap_or_default();
-        let head = Head::parse(bytes)?;
-        if has_bare_lf(bytes) {
-            return Err(head.refuse(ErrorKind::BareLf));
-        }
-        match head.content_length {
-            Some(length) if bytes.len() + length > MAX_MESSAGE => {
-                Err(head.refuse(ErrorKind::TooLarge))
-            }
-            Some(length) => {
-                self.head = Some((head, length));
+        match read_head(self.buffer.get(..length).unwrap_or_default()) {
+            Ok((head, body)) => {
+                self.head = Some((head, Framed { head: length, body }));
                 Ok(None)
             }
-            None => Err(head.refuse(ErrorKind::NoContentLength)),
+            Err(error) => {
+                self.taken = self.buffer.split_to(length).freeze();
+                Err(error)
+            }
         }
     }
 
@@ -104,13 +117,16 @@ impl StreamParser {
     fn poll_keep_alive(&mut self) -> Option<Input> {
         let empty = self.buffer.len() - skip_empty_lines(&self.buffer).len();
         let lines = self.buffer.get(..empty.min(END_OF_HEAD.len()))?;
-        let lines = if lines.starts_with(END_OF_HEAD) {
+        let lines = if self.pong_is_due && lines.starts_with(b"\r\n") {
+            b"\r\n"
+        } else if lines.starts_with(END_OF_HEAD) {
             END_OF_HEAD
         } else if lines.starts_with(b"\r\n") && (self.buffer.len() > 2 && empty < 3) {
             b"\r\n"
         } else {
             return None;
         };
+        self.pong_is_due = false;
         self.buffer.advance(lines.len());
         self.searched = 0;
         keep_alive(lines)
@@ -118,8 +134,11 @@ impl StreamParser {
 
     fn poll_body(&mut self) -> Result<Option<Input>, Error> {
         match self.head.take() {
-            Some((head, length)) if self.buffer.len() >= length => {
-                let body = self.buffer.split_to(length).freeze();
+            Some((head, framed)) if self.buffer.len() >= framed.head + framed.body => {
+                self.taken = self.buffer.split_to(framed.head + framed.body).freeze();
+                // Copied: a body that is kept must not keep the whole buffer.
+                let body = self.taken.get(framed.head..).unwrap_or_default();
+                let body = Bytes::copy_from_slice(body);
                 head.into_message(body).map(|message| Some(Input::Message(message)))
             }
             head => {
@@ -127,6 +146,20 @@ impl StreamParser {
                 Ok(None)
             }
         }
+    }
+}
+
+/// A head with the empty line that ends it, and how many octets of body follow.
+fn read_head(bytes: &[u8]) -> Result<(Head, usize), Error> {
+    let bytes = bytes.get(..bytes.len().saturating_sub(2)).unwrap_or_default();
+    let head = Head::parse(bytes)?;
+    if has_bare_lf(bytes) {
+        return Err(head.refuse(ErrorKind::BareLf));
+    }
+    match head.content_length {
+        Some(length) if bytes.len() + length > MAX_MESSAGE => Err(head.refuse(ErrorKind::TooLarge)),
+        Some(length) => Ok((head, length)),
+        None => Err(head.refuse(ErrorKind::NoContentLength)),
     }
 }
 

@@ -9,16 +9,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kaphila_sip::endpoint::{
-    Advertised, Endpoint, EndpointConfig, Event, LocalId, Network, OptionsId, Stats,
+    Advertised, ConnectionId, Dial, Endpoint, EndpointConfig, Event, LocalId, Network, OptionsId,
+    Stats, Transmit,
 };
 use kaphila_sip::invite::{
     Body, Ended, Failure, Identity, IncomingCall, InviteSpec, LegEvent, LegId,
 };
 use kaphila_sip::message::{NameAddr, Transport, Uri};
+use kaphila_sip::wire;
 
 pub(crate) const US: &str = "192.0.2.1:5060";
 pub(crate) const CARRIER: &str = "192.0.2.9:5060";
 pub(crate) const STRANGER: &str = "203.0.113.66:5060";
+
+pub(crate) const LOCAL_TCP: LocalId = LocalId(1);
+pub(crate) const LOCAL_TLS: LocalId = LocalId(2);
 
 /// 64 × T1.
 pub(crate) const GIVE_UP: u64 = 32_000;
@@ -28,7 +33,12 @@ pub(crate) const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nt=0 0\
 pub(crate) struct Ladder {
     pub(crate) endpoint: Endpoint,
     pub(crate) now: Instant,
-    sent: VecDeque<(SocketAddr, Message)>,
+    sent: VecDeque<(Transmit, Message)>,
+    /// The connection of the message that was expected last.
+    pub(crate) over: Option<ConnectionId>,
+    /// Nothing more is to come over it.
+    pub(crate) is_last: bool,
+    pub(crate) dials: Vec<Dial>,
     told: Vec<String>,
     pub(crate) legs: Vec<LegId>,
     pub(crate) calls: Vec<IncomingCall>,
@@ -58,6 +68,9 @@ impl Ladder {
             endpoint,
             now,
             sent: VecDeque::new(),
+            over: None,
+            is_last: false,
+            dials: Vec::new(),
             told: Vec::new(),
             legs: Vec::new(),
             calls: Vec::new(),
@@ -65,6 +78,46 @@ impl Ladder {
             rows: Vec::new(),
             options: Vec::new(),
         }
+    }
+
+    /// One that listens on TCP and TLS too.
+    pub(crate) fn with_connections() -> Self {
+        let mut ladder = Self::new();
+        for (id, transport, us) in [
+            (LOCAL_TCP, Transport::Tcp, "192.0.2.1:5062"),
+            (LOCAL_TLS, Transport::Tls, "192.0.2.1:5061"),
+        ] {
+            let us = address(us);
+            ladder.endpoint.add_local(id, transport, us, Advertised::Fixed(us));
+        }
+        ladder
+    }
+
+    /// The one connection that was dialled since this was asked last.
+    #[track_caller]
+    pub(crate) fn dialled(&mut self) -> Dial {
+        let mut dials = std::mem::take(&mut self.dials);
+        assert_eq!(dials.len(), 1, "{dials:?}");
+        dials.remove(0)
+    }
+
+    /// The far end sends something over a connection.
+    pub(crate) fn send_over(&mut self, connection: ConnectionId, text: &str) {
+        let message = match wire::parse_datagram(text.as_bytes()) {
+            Ok(wire::Input::Message(message)) => Ok(message),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        self.endpoint.handle_message(self.now, connection, message, text.as_bytes());
+        self.drain();
+    }
+
+    pub(crate) fn connect(&mut self, connection: ConnectionId) {
+        self.endpoint.handle_connected(connection);
+    }
+
+    pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
+        self.command(|endpoint, now| endpoint.handle_disconnected(now, connection, "reset"));
     }
 
     /// Calls the carrier with an offer; four seconds are waited for a provisional.
@@ -100,14 +153,15 @@ impl Ladder {
     }
 
     pub(crate) fn expect_to(&mut self, to: &str, start: &str) -> Message {
-        let (remote, message) =
+        let (transmit, message) =
             self.sent.pop_front().unwrap_or_else(|| panic!("expected {start}, nothing was sent"));
         assert!(
             message.0.trim_start_matches("SIP/2.0 ").starts_with(start),
             "expected {start}, was sent:\n{}",
             message.0
         );
-        assert_eq!(remote, address(to), "where {start} went");
+        assert_eq!(transmit.remote, address(to), "where {start} went");
+        (self.over, self.is_last) = (transmit.connection, transmit.is_last);
         message
     }
 
@@ -163,9 +217,12 @@ impl Ladder {
     }
 
     fn drain(&mut self) {
+        while let Some(dial) = self.endpoint.poll_dial() {
+            self.dials.push(dial);
+        }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let text = String::from_utf8(transmit.data.to_vec()).unwrap();
-            self.sent.push_back((transmit.remote, Message(text)));
+            self.sent.push_back((transmit, Message(text)));
         }
         while let Some(event) = self.endpoint.poll_event() {
             match event {
@@ -215,6 +272,8 @@ pub(crate) fn invite_spec() -> InviteSpec {
         to: NameAddr::from(uri("sip:004912345@192.0.2.9")),
         remote: address(CARRIER),
         transport: Transport::Udp,
+        tls_name: None,
+        large_over_tcp: false,
         headers: Vec::new(),
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),

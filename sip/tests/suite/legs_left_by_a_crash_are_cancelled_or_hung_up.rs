@@ -15,6 +15,7 @@ fn early() -> Orphan {
         to: spec.to,
         remote: address(CARRIER),
         transport: Transport::Udp,
+        tls_name: None,
     }
 }
 

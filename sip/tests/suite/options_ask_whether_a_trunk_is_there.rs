@@ -13,6 +13,7 @@ fn spec() -> OptionsSpec {
         from: NameAddr::from(uri("sip:kaphila@192.0.2.1")),
         remote: address(CARRIER),
         transport: Transport::Udp,
+        tls_name: None,
         timeout: Duration::from_secs(4),
     }
 }

@@ -140,6 +140,8 @@ impl Simulation {
             to: "<sip:00123@192.0.2.9>".parse().unwrap(),
             remote: side.other().address(),
             transport: Transport::Udp,
+            tls_name: None,
+            large_over_tcp: false,
             headers: Vec::new(),
             body: Some(sdp()),
             no_answer_timeout,
@@ -214,6 +216,7 @@ impl Simulation {
             from: "<sip:1000@example.com>".parse().unwrap(),
             remote: side.other().address(),
             transport: Transport::Udp,
+            tls_name: None,
             timeout: Duration::from_secs(4),
         };
         let id = self.party(side).endpoint.options(now, spec).unwrap();

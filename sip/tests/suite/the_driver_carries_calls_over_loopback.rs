@@ -16,9 +16,10 @@ fn config(address: &str) -> SipConfig {
     SipConfig {
         endpoint: EndpointConfig { seed: 1, ..EndpointConfig::default() },
         udp: vec![address.parse().unwrap()],
-        public_address: None,
+        tcp: Vec::new(),
         dscp: 24,
         trusted: vec![Network::ANY_V4, Network::ANY_V6],
+        ..SipConfig::default()
     }
 }
 
@@ -31,6 +32,8 @@ fn spec(number: u64, from: SocketAddr, to: SocketAddr) -> InviteSpec {
         to: NameAddr::from(Uri::at(Some("00123"), to)),
         remote: to,
         transport: Transport::Udp,
+        tls_name: None,
+        large_over_tcp: false,
         headers: Vec::new(),
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),
@@ -184,6 +187,7 @@ async fn options_get_an_answer_or_an_end() {
         from: NameAddr::from(Uri::at(Some("k"), asker.local_addrs()[0])),
         remote,
         transport: Transport::Udp,
+        tls_name: None,
         timeout: Duration::from_millis(200),
     };
     assert_eq!(asker.options(spec(asked.local_addrs()[0])).await.unwrap(), Ok(200));
