@@ -13,7 +13,7 @@ use kaphila_media::dtmf::{Digits, Listening};
 use kaphila_media::play;
 use kaphila_media::session::{Command, MediaEvent, Quality};
 use kaphila_sip::invite::{Failure, Identity, InviteSpec, LadderRow, LegEvent, LegId};
-use kaphila_sip::message::{NameAddr, Scheme, Transport, Uri};
+use kaphila_sip::message::{NameAddr, Transport, Uri};
 use kaphila_sip::net::Sip;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use crate::cli::{CliError, Common};
 use crate::number::Number;
 use crate::phone::line::Line;
-use crate::phone::{codecs, engine, failed, stack, time};
+use crate::phone::{codecs, engine, failed, secure, stack, time};
 use crate::trunk::target;
 
 /// How long an answered call lasts that has nothing to play and no digits to send.
@@ -40,7 +40,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
     after_help = "Examples:\n  kaphila dial sip:100@127.0.0.1:5070\n  kaphila dial sip:0014155550100@198.51.100.7 --play hello.wav --record heard.wav --digits 1234#"
 )]
 pub struct DialArgs {
-    /// Whom to call: `sip:user@host[:port]`, over UDP.
+    /// Whom to call: `sip:user@host[:port]` over UDP, with `;transport=tcp` or `;transport=tls` over
+    /// those, or `sips:user@host`.
     uri: String,
     /// Play this when it is answered; hang up after it.
     #[arg(long, value_name = "FILE")]
@@ -68,13 +69,17 @@ fn digits(text: &str) -> Result<Digits, String> {
 /// # Errors
 /// It could not be placed, or was not answered.
 pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
-    let (uri, remote, local) = find(&args.uri).await?;
+    let Way { uri, remote, transport, local } = find(&args.uri).await?;
     let audio = args.play.as_deref().map(play::load).transpose().map_err(failed)?;
     let caller = args.caller_id.as_deref().map(Number::parse).transpose();
     let caller = caller.map_err(|error| CliError::Usage(format!("--caller-id {error}")))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let (sip, _incoming) = Sip::start(stack(SocketAddr::new(local, 0), false)).map_err(failed)?;
+    let mut config = stack(SocketAddr::new(local, 0), false);
+    if transport == Transport::Tls {
+        config.with_tls = secure(common)?;
+    }
+    let (sip, _incoming) = Sip::start(config).map_err(failed)?;
     let engine = engine(local)?;
     let (mut line, media) =
         Line::open(&engine, local, remote.ip(), codecs(), Listening::default()).map_err(failed)?;
@@ -84,9 +89,11 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
         identity: Identity::generate(&mut rand::rng()),
         request_uri: uri.clone(),
         from: NameAddr::new(Uri::sip(Some(user), host, None)),
-        to: NameAddr::new(uri),
         remote,
-        transport: Transport::Udp,
+        transport,
+        tls_name: target::tls_name(&uri, transport),
+        large_over_tcp: uri.transport().is_none(),
+        to: NameAddr::new(uri),
         headers: Vec::new(),
         body: Some(line.offer()),
         no_answer_timeout: NO_ANSWER,
@@ -108,13 +115,18 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
     outcome
 }
 
-/// The far end's address, and ours towards it.
-async fn find(text: &str) -> Result<(Uri, SocketAddr, IpAddr), CliError> {
+/// How the far end is reached.
+struct Way {
+    uri: Uri,
+    remote: SocketAddr,
+    transport: Transport,
+    /// Our address on the way to it.
+    local: IpAddr,
+}
+
+async fn find(text: &str) -> Result<Way, CliError> {
     let usage = |why: String| CliError::Usage(format!("{text}: {why}"));
-    let uri = Uri::parse(text).map_err(|error| usage(error.to_string()))?;
-    if uri.scheme != Scheme::Sip {
-        return Err(usage("only sip: over UDP is built".into()));
-    }
+    let (uri, transport) = target::dialled(text).map_err(|error| usage(error.to_string()))?;
     let addresses = target::look_up(&uri).await.map_err(|error| usage(error.to_string()))?;
     let remote = addresses.first().copied().ok_or_else(|| usage("no address".into()))?;
     let any = if remote.is_ipv4() {
@@ -122,7 +134,8 @@ async fn find(text: &str) -> Result<(Uri, SocketAddr, IpAddr), CliError> {
     } else {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     };
-    Ok((uri, remote, target::local_towards(remote).unwrap_or(any)))
+    let local = target::local_towards(remote).unwrap_or(any);
+    Ok(Way { uri, remote, transport, local })
 }
 
 fn host_text(address: IpAddr) -> String {

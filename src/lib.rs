@@ -16,6 +16,7 @@ pub mod prompts;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod trunk;
 pub mod tts;
 pub mod webhook;

@@ -8,7 +8,6 @@ use std::path::Path;
 use kaphila_media::spool;
 use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Identity, Orphan};
-use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
 use serde_json::{Map, Value, json};
 
@@ -182,6 +181,7 @@ fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
     // Where its INVITE went is known: no name is looked up before the server is ready.
     let target = Target::at(trunk, &[remote]).ok()?;
+    let (transport, tls_name) = (target.transport, target.tls_name.clone());
     let number = Number::parse(&call.row.number).ok()?;
     let addressing = target.addressing(&number, call.row.caller_id.as_deref(), None);
     Some(Orphan::Early {
@@ -195,6 +195,7 @@ fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
         from: addressing.from,
         to: addressing.to,
         remote,
-        transport: Transport::Udp,
+        transport,
+        tls_name,
     })
 }

@@ -8,9 +8,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{CliError, Common, output, trunk};
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 use crate::server;
 use crate::store::{Millis, Store, SyncMode};
+use crate::tls::{Certificate, TlsError};
 use crate::trunk::probe;
 use crate::tts::{self, Speech};
 
@@ -56,7 +57,7 @@ pub(super) async fn check(common: &Common) -> Result<(), CliError> {
     } else {
         ports(&mut findings, &config);
     }
-    https(&mut findings, &config);
+    certificates(&mut findings, &config);
     speech(&mut findings, &config).await;
     database(&mut findings, &config).await;
     report(common, &findings)
@@ -98,6 +99,8 @@ fn ports(findings: &mut Findings, config: &Config) {
     config.http.listen.iter().for_each(|it| listen("http.listen", it, tcp(it)));
     config.admin_listen.iter().for_each(|it| listen("admin.listen", it, tcp(it)));
     config.sip.udp.iter().for_each(|it| listen("sip.udp", it, udp(it)));
+    config.sip.tcp.iter().for_each(|it| listen("sip.tcp", it, tcp(it)));
+    config.sip.tls.iter().for_each(|it| listen("sip.tls", it, tcp(it)));
     let first = SocketAddr::new(config.media.address, *config.media.ports.start());
     listen("media.ports", &first, udp(&first));
 }
@@ -105,28 +108,40 @@ fn ports(findings: &mut Findings, config: &Config) {
 /// How long before its end a certificate is spoken of.
 const EXPIRES_SOON_DAYS: i64 = 14;
 
-fn https(findings: &mut Findings, config: &Config) {
-    let Some(files) = &config.http.tls else { return };
-    match server::certificate::check(config) {
-        Err(error) => findings.error("http.tls_cert", error.to_string()),
-        Ok(None) => {}
-        Ok(Some(certificate)) => {
-            let days = certificate.expires.since(Millis::wall_clock()) / Millis::DAY;
-            let expires = certificate.expires.to_rfc3339();
-            let soon = days < EXPIRES_SOON_DAYS;
-            let level = if soon { Level::Warning } else { Level::Good };
-            let path = files.cert.display();
-            findings.add(
-                level,
-                "http.tls_cert",
-                format!("{path} expires at {expires}, in {days} days"),
-            );
+fn certificates(findings: &mut Findings, config: &Config) {
+    let https = server::certificate::check(config);
+    let keys = ("http.tls_cert", "http.tls_key");
+    certificate(findings, keys, config.http.tls.as_ref(), https);
+    let sip = server::certificate::check_sip(config);
+    certificate(findings, ("sip.tls_cert", "sip.tls_key"), config.sip.tls_files.as_ref(), sip);
+}
+
+/// A certificate, its end and its key; an error also where there is none (an authority's).
+fn certificate(
+    findings: &mut Findings,
+    (cert, key): (&'static str, &'static str),
+    files: Option<&TlsFiles>,
+    checked: Result<Option<Certificate>, TlsError>,
+) {
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(error) => {
+            findings.error(cert, error.to_string());
+            None
         }
+    };
+    let Some(files) = files else { return };
+    if let Some(certificate) = checked {
+        let days = certificate.expires.since(Millis::wall_clock()) / Millis::DAY;
+        let expires = certificate.expires.to_rfc3339();
+        let level = if days < EXPIRES_SOON_DAYS { Level::Warning } else { Level::Good };
+        let path = files.cert.display();
+        findings.add(level, cert, format!("{path} expires at {expires}, in {days} days"));
     }
     let mode = fs::metadata(&files.key).map(|file| file.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
         let text = format!("{} can be read by others; chmod 600 it", files.key.display());
-        findings.warning("http.tls_key", text);
+        findings.warning(key, text);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use kaphila_media::sdp::Codec;
-use kaphila_sip::message::{Scheme, Uri};
+use kaphila_sip::message::Uri;
 use serde_json::{Value, json};
 
 use super::output::{or_dash, table};
@@ -83,7 +83,9 @@ pub(super) enum TrunkCommand {
 pub(super) struct AddArgs {
     /// Its name, as customers see it.
     name: String,
-    /// Where it is dialled: `sip:host[:port]`, over UDP.
+    /// Where it is dialled: `sip:host[:port]` over UDP, `;transport=tcp` or `;transport=tls` behind
+    /// it over those, `sips:host` over TLS with sips: URIs. Over TLS its certificate must prove the
+    /// host. Without a transport, requests that are too large for UDP go over TCP.
     #[arg(long, value_name = "URI")]
     uri: String,
     /// What is dialled before every number.
@@ -289,14 +291,8 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
     if args.name.is_empty() || args.name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(usage("a trunk's name has no spaces and is not empty".into()));
     }
-    let uri =
-        Uri::parse(&args.uri).map_err(|error| usage(format!("--uri {}: {error}", args.uri)))?;
-    if uri.scheme != Scheme::Sip {
-        return Err(usage(format!("--uri {}: only sip: is built", args.uri)));
-    }
-    if uri.params.value("transport").is_some_and(|name| !name.eq_ignore_ascii_case("udp")) {
-        return Err(usage(format!("--uri {}: only transport=udp is built", args.uri)));
-    }
+    Uri::parse(&args.uri).map_err(|error| usage(format!("--uri {}: {error}", args.uri)))?;
+    trunk::target::dialled(&args.uri).map_err(|error| usage(format!("--uri: {error}")))?;
     if !args.prefix.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'*') {
         return Err(usage(format!("--prefix {}: digits, + and * only", args.prefix)));
     }

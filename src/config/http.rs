@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::sip::file;
 use super::{ConfigError, Settings};
 
 /// `http.*`
@@ -29,25 +30,29 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-const PAIR: &str = "a path too: HTTPS needs http.tls_cert and http.tls_key";
-
 pub(super) fn http(s: &Settings) -> Result<Http, ConfigError> {
-    let file = |name: &str| -> Result<Option<PathBuf>, ConfigError> {
-        let text = s.setting(name)?.text()?;
-        Ok((!text.is_empty()).then(|| s.base.join(text)))
-    };
-    let tls = match (file("http.tls_cert")?, file("http.tls_key")?) {
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-        (None, None) => None,
-        (Some(_), None) => return Err(s.setting("http.tls_key")?.invalid(PAIR)),
-        (None, Some(_)) => return Err(s.setting("http.tls_cert")?.invalid(PAIR)),
-    };
+    let tls = tls_files(s, "http.tls_cert", "http.tls_key")?;
     Ok(Http {
         listen: s.setting("http.listen")?.listeners()?,
         tls,
         trusted_proxies: networks(s)?,
         max_body: s.setting("http.max_body")?.size()?,
     })
+}
+
+/// A certificate and its key: both or neither.
+pub(super) fn tls_files(
+    s: &Settings,
+    cert_name: &str,
+    key_name: &str,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    let pair = || format!("a path too: TLS needs {cert_name} and {key_name}");
+    match (file(s, cert_name)?, file(s, key_name)?) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.setting(key_name)?.invalid(pair())),
+        (None, Some(_)) => Err(s.setting(cert_name)?.invalid(pair())),
+    }
 }
 
 fn networks(s: &Settings) -> Result<Vec<IpNet>, ConfigError> {

@@ -102,10 +102,44 @@ pub const KEYS: &[Key] = &[
         "Where SIP over UDP is sent from and received.",
     ),
     key(
-        "sip.public_address",
-        Kind::Text,
+        "sip.tcp",
+        Kind::Listen,
+        "[]",
+        "Where SIP over TCP is listened on, such as \"0.0.0.0:5060\"; none: trunks may be dialled over \
+         TCP all the same, and send their own requests by UDP.",
+    ),
+    key(
+        "sip.tls",
+        Kind::Listen,
+        "[]",
+        "Where SIP over TLS is listened on, such as \"0.0.0.0:5061\"; none: trunks may be dialled over \
+         TLS all the same, and send their own requests over the connection of the call.",
+    ),
+    key(
+        "sip.tls_cert",
+        Kind::Path,
         r#""""#,
-        "The address written into Via and Contact; empty: the one of the route to the trunk.",
+        "Our certificate for SIP over TLS, with those between it and the authority (PEM): shown to who \
+         connects to sip.tls, and to trunks that ask for it.",
+    ),
+    key(
+        "sip.tls_key",
+        Kind::Path,
+        r#""""#,
+        "The certificate's key (PEM: PKCS#8, PKCS#1 or SEC1). SIGHUP re-reads both.",
+    ),
+    key(
+        "sip.tls_ca",
+        Kind::Path,
+        r#""""#,
+        "Authorities (PEM) whose certificates trunks may show besides those that the system trusts.",
+    ),
+    key(
+        "sip.public_address",
+        Kind::TextList,
+        "[]",
+        "The addresses written into Via and Contact, before a NAT: one of IPv4, one of IPv6; none: the \
+         one of the route to the trunk.",
     ),
     key("sip.user_agent", Kind::Text, r#""Kaphila""#, "The User-Agent and Server header."),
     key("sip.timer_t1_ms", Kind::Integer, "500", "RFC 3261 timer T1 in milliseconds, 50 to 2000."),
@@ -330,10 +364,6 @@ pub const KEYS: &[Key] = &[
 
 /// Keys that the documentation names and this version does not have: `(name, what to do)`.
 pub const NOT_BUILT: &[(&str, &str)] = &[
-    ("sip.tcp", "use UDP"),
-    ("sip.tls", "use UDP"),
-    ("sip.tls_cert", "use UDP"),
-    ("sip.tls_key", "use UDP"),
     ("sip.dns_servers", "the system's resolver is used"),
     ("paths.spool", "recordings are written to paths.recordings directly"),
 ];

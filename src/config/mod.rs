@@ -8,6 +8,7 @@ pub mod keys;
 mod load;
 mod media;
 mod print;
+mod sip;
 mod speech;
 mod value;
 
@@ -115,8 +116,16 @@ pub struct Config {
 pub struct Sip {
     /// UDP addresses to bind.
     pub udp: Vec<SocketAddr>,
-    /// Address for Via and Contact, where it differs from the bound one.
-    pub public_address: Option<IpAddr>,
+    /// TCP addresses to listen on.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS addresses to listen on.
+    pub tls: Vec<SocketAddr>,
+    /// Our certificate and its key.
+    pub tls_files: Option<TlsFiles>,
+    /// Authorities besides the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// Addresses for Via and Contact, where they differ from the bound ones: one of each family.
+    pub public_addresses: Vec<IpAddr>,
     /// User-Agent and Server.
     pub user_agent: String,
     /// T1 of RFC 3261.
@@ -262,7 +271,7 @@ impl Config {
     /// The first value that is out of shape or range.
     pub fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let paths = paths(s)?;
-        let sip = sip(s)?;
+        let sip = sip::sip(s)?;
         let media = media::media(s, &sip)?;
         Ok(Self {
             http: http::http(s)?,
@@ -308,26 +317,6 @@ fn paths(s: &Settings) -> Result<Paths, ConfigError> {
     };
     let (recordings, sounds) = (resolve("paths.recordings")?, resolve("paths.sounds")?);
     Ok(Paths { data, recordings, sounds })
-}
-
-fn sip(s: &Settings) -> Result<Sip, ConfigError> {
-    let udp = s.setting("sip.udp")?;
-    let listeners = udp.listeners()?;
-    if listeners.is_empty() {
-        return Err(udp.invalid("at least one address"));
-    }
-    let t1 = s.setting("sip.timer_t1_ms")?.integer(50..=2_000)?;
-    let agent = s.setting("sip.user_agent")?;
-    if agent.text()?.chars().any(char::is_control) {
-        return Err(agent.invalid("a string without control characters"));
-    }
-    Ok(Sip {
-        udp: listeners,
-        public_address: address(s, "sip.public_address")?,
-        user_agent: agent.text()?.to_owned(),
-        timer_t1: Duration::from_millis(t1.unsigned_abs()),
-        dscp: dscp(s, "sip.dscp")?,
-    })
 }
 
 fn database(s: &Settings, paths: &Paths) -> Result<Database, ConfigError> {

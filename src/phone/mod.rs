@@ -20,12 +20,15 @@ use kaphila_media::engine::{Engine, EngineConfig};
 use kaphila_media::play;
 use kaphila_media::sdp::Codec;
 use kaphila_sip::endpoint::{EndpointConfig, Network};
-use kaphila_sip::net::{Incoming, Sip, SipConfig};
+use kaphila_sip::message::Transport;
+use kaphila_sip::net::{Incoming, Sip, SipConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::cli::{CliError, Common};
 use crate::config::parse_duration;
+use crate::store::Millis;
+use crate::tls;
 use crate::tts::{self, Speech};
 use report::Report;
 pub use scenario::Scenario;
@@ -42,9 +45,12 @@ const GOODBYE: Duration = Duration::from_secs(2);
     after_help = "Examples:\n  kaphila phone\n  kaphila phone --scenario ivr:1234 --record heard.wav\n  kaphila phone --scenario voicemail --say \"Nobody is home. Leave a message.\""
 )]
 pub struct PhoneArgs {
-    /// Where it is called.
+    /// Where it is called, over UDP and TCP.
     #[arg(long, default_value = "127.0.0.1:5070", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Where it is called over TLS too, with the certificate of `sip.tls_cert`.
+    #[arg(long, value_name = "ADDRESS")]
+    tls: Option<SocketAddr>,
     /// human, voicemail, busy, no-answer, or ivr:DIGITS (commas between groups, one group after
     /// each prompt).
     #[arg(long, default_value = "human", value_name = "SCENARIO")]
@@ -92,7 +98,13 @@ struct Phone {
 /// An address in use, a file that cannot be read, no speech.
 pub async fn run(common: &Common, args: PhoneArgs) -> Result<(), CliError> {
     let greeting = greeting(common, &args).await?;
-    let sip_config = stack(args.listen, true);
+    let mut sip_config = stack(args.listen, true);
+    // A port that the system chooses is UDP's alone.
+    sip_config.tcp.extend((args.listen.port() != 0).then_some(args.listen));
+    if let Some(address) = args.tls {
+        sip_config.tls.push(address);
+        sip_config.with_tls = secure(common)?;
+    }
     let (sip, mut incoming) = Sip::start(sip_config).map_err(failed)?;
     let engine = engine(args.listen.ip())?;
     let phone = Arc::new(Phone {
@@ -106,6 +118,9 @@ pub async fn run(common: &Common, args: PhoneArgs) -> Result<(), CliError> {
         hangup_after: args.hangup_after,
     });
     let at = phone.sip.local_addrs().first().copied().unwrap_or(args.listen);
+    if let Some(secure) = phone.sip.bound().iter().find(|it| it.transport == Transport::Tls) {
+        println!("kaphila phone: over TLS at sip:{};transport=tls", secure.address);
+    }
     println!("kaphila phone: ready at sip:{at}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -159,6 +174,12 @@ pub(crate) fn stack(listen: SocketAddr, accept_calls: bool) -> SipConfig {
         trusted: if accept_calls { everyone.into_iter().flatten().collect() } else { Vec::new() },
         ..SipConfig::default()
     }
+}
+
+/// TLS as the configuration has it.
+pub(crate) fn secure(common: &Common) -> Result<Tls, CliError> {
+    let (config, _) = common.load()?;
+    Ok(tls::sip::open(&config.sip, Millis::wall_clock()).map_err(failed)?.with)
 }
 
 /// The media threads of a command.

@@ -95,6 +95,15 @@ fn sip(
     count("stray_answers", "2xx that nobody waited for", counters.stray_answers);
     count("overload", "Calls refused for want of room", counters.overload);
     count("transport_errors", "Transport errors", counters.transport_errors);
+    count("accepted_connections", "TCP and TLS connections taken", counters.accepted_connections);
+    count(
+        "refused_connections",
+        "TCP and TLS connections not taken for want of room",
+        counters.refused_connections,
+    );
+    count("dialled_connections", "TCP and TLS connections opened", counters.dialled_connections);
+    count("large_over_tcp", "Requests too large for UDP, over TCP", counters.large_over_tcp);
+    count("large_over_udp", "Requests too large for UDP, by it", counters.large_over_udp);
     count("ignored", "Events without an arrow in a leg's state", counters.ignored.values().sum());
     count(
         "unexpected",
@@ -103,6 +112,9 @@ fn sip(
     );
     let legs = i64::try_from(stats.legs).unwrap_or(i64::MAX);
     registry.register("sip_legs", "SIP legs kept", ConstGauge::new(legs));
+    let connections = i64::try_from(stats.connections).unwrap_or(i64::MAX);
+    let help = "SIP connections of TCP and TLS";
+    registry.register("sip_connections", help, ConstGauge::new(connections));
 }
 
 fn media(registry: &mut Registry, engine: &Engine) {

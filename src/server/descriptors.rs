@@ -11,7 +11,8 @@ const SPARE: u64 = 1_024;
 /// Connections of a listener that are let in however few files there are.
 const FEWEST_CONNECTIONS: u64 = 64;
 
-/// Raises the limit of open files for `max_calls` calls and the clients of `listeners` listeners;
+/// Raises the limit of open files for `max_calls` calls and the clients of `listeners` listeners,
+/// of HTTP and of SIP over TCP and TLS;
 /// how many connections each of those may have.
 pub(super) fn raise(max_calls: usize, listeners: usize) -> usize {
     let most = Limits::default().connections;
@@ -21,7 +22,7 @@ pub(super) fn raise(max_calls: usize, listeners: usize) -> usize {
         tracing::warn!(
             connections,
             wanted,
-            "the limit of open files is short: fewer HTTP connections at once; raise it (ulimit -n)"
+            "the limit of open files is short: fewer connections at once; raise it (ulimit -n)"
         );
     }
     connections

@@ -24,27 +24,29 @@ use kaphila_media::dtmf::Listening;
 use kaphila_media::engine::{Engine, EngineConfig};
 use kaphila_media::sdp::Codec;
 use kaphila_sip::endpoint::EndpointConfig;
+use kaphila_sip::message::Transport;
 use kaphila_sip::net::{Sip, SipConfig};
 use kaphila_sip::timer::TimerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::certificate::Certificates;
 use crate::call::{self, Calls, Services, Settings, Timing};
 use crate::cli::{CliError, Common};
 use crate::config::{self, Config, GoogleCredentials, parse_duration};
 use crate::control::Control;
 use crate::http::serve::{Limits, Listener};
-use crate::http::tls::Tls;
 use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
+use crate::tls::sip::SipTls;
 use crate::tts::Online;
 use crate::tts::Speech;
 use crate::tts::google::{self, Google};
 use crate::tts::gtts::Gtts;
-use crate::webhook;
+use crate::{tls, webhook};
 
 /// How long the start waits for the trunks' names.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -140,14 +142,14 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP renews the certificate; trunks are re-read every second
+    /// Waits for SIGTERM or SIGINT. SIGHUP renews the certificates; trunks are re-read every second
     /// anyway.
-    async fn stop(&mut self, tls: Option<&Tls>) {
+    async fn stop(&mut self, certificates: &Certificates) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => certificate::renew(tls),
+                _ = self.hang_up.recv() => certificates.renew(),
             }
         }
     }
@@ -159,7 +161,7 @@ struct Server {
     media: Arc<Engine>,
     store: Store,
     webhooks: Option<webhook::Deliverer>,
-    tls: Option<Arc<Tls>>,
+    certificates: Certificates,
     /// Ends listeners and periodic tasks.
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -169,15 +171,19 @@ struct Server {
 impl Server {
     async fn start(common: &Common, config: &Config, migrate: bool) -> Result<Self, CliError> {
         let tls = certificate::open(config).map_err(failed)?.map(Arc::new);
+        let sip_tls = tls::sip::open(&config.sip, Millis::wall_clock()).map_err(failed)?;
+        let certificates = Certificates { https: tls.clone(), sip: sip_tls.own.clone() };
         let (_, store) = common.open_store_as(migrate).await?;
         // Addresses are taken before a crash is recovered from: a start that fails changes nothing.
         let listeners = bind(&config.http.listen)?;
         let admin_listeners = bind(&config.admin_listen)?;
-        let connections =
-            descriptors::raise(config.media.max_calls, listeners.len() + admin_listeners.len());
+        let https = listeners.len() + admin_listeners.len();
+        let streams = config.sip.tcp.len() + config.sip.tls.len();
+        let connections = descriptors::raise(config.media.max_calls, https + streams);
         let limits = Limits { connections, ..Limits::default() };
         let control = Control::bind(&config.paths.control()).map_err(failed)?;
-        let (sip, incoming) = Sip::start(sip_config(config)).map_err(failed)?;
+        let (sip, incoming) =
+            Sip::start(sip_config(config, sip_tls, connections)).map_err(failed)?;
         let sync = if config.database.sync_full { SyncMode::Full } else { SyncMode::Normal };
         store.open_journal(&config.paths.journal(), sync).await?;
         let now = Millis::wall_clock();
@@ -218,7 +224,8 @@ impl Server {
                 tasks.spawn(listener.serve(router.clone(), stop.clone()));
             }
         }
-        addresses.extend(sip.local_addrs().iter().map(|address| ("sip udp", *address)));
+        addresses
+            .extend(sip.bound().iter().map(|bound| (sip_over(bound.transport), bound.address)));
         tasks.spawn(control.serve(calls.clone(), stop.clone()));
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
@@ -229,25 +236,24 @@ impl Server {
         let receiving = calls.clone();
         tasks.spawn(async move { receiving.receive(incoming).await });
         let webhooks = Some(webhooks);
-        Ok(Self { calls, sip, media, store, webhooks, tls, stop, tasks, addresses })
+        Ok(Self { calls, sip, media, store, webhooks, certificates, stop, tasks, addresses })
     }
 
     async fn run(mut self, mut signals: Signals, drain: Duration) {
-        let tls = self.tls.clone();
-        let tls = tls.as_deref();
-        signals.stop(tls).await;
+        let certificates = self.certificates.clone();
+        signals.stop(&certificates).await;
         tracing::info!(calls = self.calls.active_count(), ?drain, "draining");
         self.calls.drain();
         let at_once = tokio::select! {
             () = self.calls.idle() => false,
             () = tokio::time::sleep(drain) => false,
-            () = signals.stop(tls) => true,
+            () = signals.stop(&certificates) => true,
         };
         self.calls.hang_up_all();
         let has_ended = !at_once
             && tokio::select! {
                 () = self.end(ORDERLY) => true,
-                () = signals.stop(tls) => false,
+                () = signals.stop(&certificates) => false,
             };
         if !has_ended {
             tracing::info!("told to stop at once");
@@ -406,7 +412,15 @@ fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> A
     }
 }
 
-fn sip_config(config: &Config) -> SipConfig {
+fn sip_over(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "sip tcp",
+        Transport::Tls => "sip tls",
+        _ => "sip udp",
+    }
+}
+
+fn sip_config(config: &Config, tls: SipTls, max_connections: usize) -> SipConfig {
     SipConfig {
         endpoint: EndpointConfig {
             user_agent: config.sip.user_agent.clone(),
@@ -417,9 +431,13 @@ fn sip_config(config: &Config) -> SipConfig {
             ..EndpointConfig::default()
         },
         udp: config.sip.udp.clone(),
-        public_address: config.sip.public_address,
+        tcp: config.sip.tcp.clone(),
+        tls: config.sip.tls.clone(),
+        with_tls: tls.with,
+        max_connections,
+        public_addresses: config.sip.public_addresses.clone(),
         dscp: config.sip.dscp,
-        trusted: Vec::new(),
+        ..SipConfig::default()
     }
 }
 

@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use kaphila_sip::message::{Transport, Uri};
+
 use crate::number::Number;
 use crate::store::{List, TrunkSettings};
 
@@ -305,19 +307,20 @@ fn trunk(
     })
 }
 
-/// `sip:user@host:port;transport=udp` without its user: numbers take that place.
+/// `sip:user@host:port;transport=tcp` without its user: numbers take that place. UDP is what a URI
+/// without a transport asks for.
 fn dialled(contact: &str) -> Result<String, String> {
     let contact = contact.trim_start_matches('<').trim_end_matches('>');
-    let rest = contact.strip_prefix("sip:").ok_or(format!("{contact}: only sip: is built"))?;
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let (host, parameters) = rest.split_once(';').unwrap_or((rest, ""));
-    let transport = parameters.split(';').find_map(|it| it.strip_prefix("transport="));
-    if transport.is_some_and(|it| !it.eq_ignore_ascii_case("udp")) {
-        return Err(format!("{contact}: only UDP is built"));
+    let (uri, transport) =
+        super::target::dialled(contact).map_err(|error| format!("{contact}: {error}"))?;
+    let mut dialled = Uri::sip(None, uri.host, uri.port);
+    dialled.scheme = uri.scheme;
+    if transport != Transport::Udp
+        && let Some(name) = uri.params.value("transport")
+    {
+        dialled.params.set("transport", name);
     }
-    let uri = format!("sip:{host}");
-    kaphila_sip::message::Uri::parse(&uri).map_err(|error| format!("{contact}: {error}"))?;
-    Ok(uri)
+    Ok(dialled.to_string())
 }
 
 /// `"Name" <number>`, or a number.

@@ -102,10 +102,13 @@ fn what_cannot_be_read_or_dialled_is_refused_by_its_line() {
         ("[a](b)\n", "line 1: there is no template b"),
         ("[a]\nnonsense\n", "line 2: `nonsense` is no option"),
         ("[a]\ntype=endpoint\n", "line 1: [a] is left out: its aor has no contact"),
-        ("[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sips:x\n", "only sip: is built"),
         (
-            "[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sip:x\\;transport=tls\n",
-            "only UDP is built",
+            "[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=tel:1\n",
+            "is not a sip: or sips: URI",
+        ),
+        (
+            "[a]\ntype=endpoint\naors=a\n[a]\ntype=aor\ncontact=sip:x\\;transport=ws\n",
+            "transport=ws is not built",
         ),
         ("[a]\ntype=endpoint\nmedia_encryption=sdes\n", "SRTP is not built yet"),
     ] {

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use kaphila_sip::endpoint::{EndpointConfig, OptionsSpec};
-use kaphila_sip::message::{NameAddr, Uri};
-use kaphila_sip::net::{Sip, SipConfig};
+use kaphila_sip::message::{NameAddr, Transport, Uri};
+use kaphila_sip::net::{Sip, SipConfig, Tls};
 
 use super::target::Target;
 use crate::config;
-use crate::store::Trunk;
+use crate::store::{Millis, Trunk};
+use crate::tls::sip::open;
 
 /// Where the trunk is and what it said.
 #[derive(Debug)]
@@ -36,16 +37,16 @@ pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Pro
         Ok(target) => target,
         Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
     };
-    let remote = target.remote;
-    Probe { remote: Some(remote), answer: ask(sip, trunk, remote, timeout).await }
+    Probe { remote: Some(target.remote), answer: ask(sip, trunk, &target, timeout).await }
 }
 
 async fn ask(
     sip: &config::Sip,
     trunk: &Trunk,
-    remote: SocketAddr,
+    target: &Target,
     timeout: Duration,
 ) -> Result<Answer, String> {
+    let remote = target.remote;
     let any = match remote {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -58,9 +59,13 @@ async fn ask(
             ..EndpointConfig::default()
         },
         udp: vec![SocketAddr::new(any, 0)],
-        public_address: sip.public_address,
+        with_tls: match target.transport {
+            Transport::Tls => open(sip, Millis::wall_clock()).map_err(|it| it.to_string())?.with,
+            _ => Tls::default(),
+        },
+        public_addresses: sip.public_addresses.clone(),
         dscp: sip.dscp,
-        trusted: Vec::new(),
+        ..SipConfig::default()
     };
     let (stack, _incoming) = Sip::start(config).map_err(|error| error.to_string())?;
     let uri = Uri::parse(&trunk.settings.uri).map_err(|error| error.to_string())?;
@@ -69,7 +74,8 @@ async fn ask(
         from: NameAddr::new(Uri::sip(Some("kaphila"), host, None)),
         uri,
         remote,
-        transport: kaphila_sip::message::Transport::Udp,
+        transport: target.transport,
+        tls_name: target.tls_name.clone(),
         timeout,
     };
     let sent = Instant::now();

@@ -16,8 +16,6 @@ use crate::store::{Millis, Trunk, TrunkId};
 
 /// How long names are looked up for.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
 
 /// A trunk that can be dialled.
 #[derive(Debug, Clone)]
@@ -32,6 +30,10 @@ pub struct Target {
     pub remote: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// What its certificate must prove over TLS: the host of its URI (RFC 5922).
+    pub tls_name: Option<String>,
+    /// Its URI does not insist on UDP: what is too large for that goes over TCP.
+    pub large_over_tcp: bool,
     /// Our address on the way to it.
     pub local: IpAddr,
     /// From where its requests are taken.
@@ -59,12 +61,15 @@ enum IdentityHeader {
 /// Why a trunk cannot be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The operator's URI is no `sip:` URI.
-    #[error("`{0}` is not a sip: URI")]
+    /// The operator's URI is no `sip:` or `sips:` URI.
+    #[error("`{0}` is not a sip: or sips: URI")]
     Uri(String),
     /// Not built.
-    #[error("transport {0} is not built yet; use udp")]
+    #[error("transport={0} is not built; use udp, tcp or tls")]
     Transport(String),
+    /// By its scheme it is to be secure, by its parameter it is not.
+    #[error("`{0}` asks for TLS by sips: and for UDP by its parameter; leave one of them out")]
+    Insecure(String),
     /// DNS.
     #[error("`{host}` cannot be resolved: {why}")]
     Unresolved {
@@ -97,7 +102,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub async fn resolve(trunk: &Trunk) -> Result<Self, TargetError> {
-        let (uri, _) = dialled(trunk)?;
+        let (uri, _) = dialled(&trunk.settings.uri)?;
         Self::at(trunk, &look_up(&uri).await?)
     }
 
@@ -107,7 +112,7 @@ impl Target {
     /// [`TargetError`].
     pub fn at(trunk: &Trunk, addresses: &[SocketAddr]) -> Result<Self, TargetError> {
         let settings = &trunk.settings;
-        let (uri, transport) = dialled(trunk)?;
+        let (uri, transport) = dialled(&settings.uri)?;
         let Some(remote) = addresses.first().copied() else {
             return Err(unresolved(&uri.host, "no address"));
         };
@@ -121,6 +126,8 @@ impl Target {
             name: settings.name.clone(),
             remote,
             transport,
+            tls_name: tls_name(&uri, transport),
+            large_over_tcp: uri.transport().is_none(),
             local,
             peers,
             hosts,
@@ -143,13 +150,17 @@ impl Target {
         self.caller_id.as_deref()
     }
 
-    /// Where an INVITE goes: to the trunk, or where a redirect within it points (RFC 3261 §8.1.3.4).
+    /// Where an INVITE goes and over what: to the trunk, or where a redirect within it points (RFC
+    /// 3261 §8.1.3.4). A trunk that is dialled over TLS is not left for less.
     #[must_use]
-    pub fn remote_of(&self, redirect: Option<&Uri>) -> SocketAddr {
-        redirect.map_or(self.remote, |uri| {
-            let ip = uri.host.ip().unwrap_or(self.remote.ip());
-            SocketAddr::new(ip, uri.port.unwrap_or(SIP_PORT))
-        })
+    pub fn way(&self, redirect: Option<&Uri>) -> (SocketAddr, Transport) {
+        let Some(uri) = redirect else { return (self.remote, self.transport) };
+        let transport = match (self.transport, uri.transport()) {
+            (Transport::Tls, _) => Transport::Tls,
+            (own, asked) => asked.unwrap_or(own),
+        };
+        let ip = uri.host.ip().unwrap_or(self.remote.ip());
+        (SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port())), transport)
     }
 
     /// How `number` is called here, from `caller` where there is one. `redirect` is where a 3xx of
@@ -162,7 +173,14 @@ impl Target {
         redirect: Option<&Uri>,
     ) -> Addressing {
         let dialled = format!("{}{number}", self.prefix);
-        let called = Uri::sip(Some(&dialled), self.uri.host.clone(), self.uri.port);
+        let mut called = Uri::sip(Some(&dialled), self.uri.host.clone(), self.uri.port);
+        called.scheme = self.uri.scheme.clone();
+        let mut request_uri = called.clone();
+        if self.transport != Transport::Udp
+            && let Some(transport) = self.uri.params.value("transport")
+        {
+            request_uri.params.set("transport", transport);
+        }
         let from = self.from(caller);
         let asserted = caller.map(|_| format!("<{}>", from.uri));
         let header = match (self.identity, asserted) {
@@ -177,7 +195,7 @@ impl Target {
             Some((HeaderName::parse(name).ok()?, HeaderValue::try_from(value).ok()?))
         });
         Addressing {
-            request_uri: redirect.unwrap_or(&called).clone().into_request_uri(),
+            request_uri: redirect.cloned().unwrap_or(request_uri).into_request_uri(),
             from,
             to: NameAddr::new(called),
             headers: header.into_iter().collect(),
@@ -240,17 +258,34 @@ impl Known {
     }
 }
 
-/// The URI of a trunk and the transport that it asks for.
-fn dialled(trunk: &Trunk) -> Result<(Uri, Transport), TargetError> {
-    let text = &trunk.settings.uri;
-    let uri = Uri::parse(text).ok().filter(|uri| uri.scheme == Scheme::Sip);
-    let uri = uri.ok_or_else(|| TargetError::Uri(text.clone()))?;
-    match uri.params.value("transport") {
-        Some(other) if !other.eq_ignore_ascii_case("udp") => {
-            Err(TargetError::Transport(other.to_owned()))
+/// A URI that can be dialled, and the transport that it asks for: UDP if none.
+///
+/// # Errors
+/// It is none, or asks for what is not built.
+pub fn dialled(text: &str) -> Result<(Uri, Transport), TargetError> {
+    let uri = Uri::parse(text).ok();
+    let uri = uri.filter(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
+    let uri = uri.ok_or_else(|| TargetError::Uri(text.to_owned()))?;
+    match uri.transport() {
+        Some(Transport::Udp) if uri.scheme == Scheme::Sips => {
+            Err(TargetError::Insecure(text.to_owned()))
         }
-        _ => Ok((uri, Transport::Udp)),
+        None => Ok((uri, Transport::Udp)),
+        Some(transport @ (Transport::Udp | Transport::Tcp | Transport::Tls)) => {
+            Ok((uri, transport))
+        }
+        Some(_) => {
+            let asked = uri.params.value("transport").unwrap_or_default();
+            Err(TargetError::Transport(asked.to_owned()))
+        }
     }
+}
+
+/// What the certificate of a URI's host must prove: its name, or its address without brackets.
+#[must_use]
+pub fn tls_name(uri: &Uri, transport: Transport) -> Option<String> {
+    let name = uri.host.ip().map_or_else(|| uri.host.to_string(), |ip| ip.to_string());
+    (transport == Transport::Tls).then_some(name)
 }
 
 /// The addresses of a SIP URI's host.
@@ -258,7 +293,8 @@ fn dialled(trunk: &Trunk) -> Result<(Uri, Transport), TargetError> {
 /// # Errors
 /// It has none, or nobody said so in time.
 pub async fn look_up(uri: &Uri) -> Result<Vec<SocketAddr>, TargetError> {
-    let port = uri.port.unwrap_or(SIP_PORT);
+    let transport = uri.transport().unwrap_or(Transport::Udp);
+    let port = uri.port.unwrap_or(transport.default_port());
     if let Some(ip) = uri.host.ip() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
@@ -362,8 +398,8 @@ mod tests {
     #[tokio::test]
     async fn a_redirect_replaces_the_request_uri_and_the_address() {
         let target = target(|_| {}).await.unwrap();
-        let at = |text: &str| target.remote_of(Some(&Uri::parse(text).unwrap())).to_string();
-        assert_eq!(target.remote_of(None), target.remote);
+        let at = |text: &str| target.way(Some(&Uri::parse(text).unwrap())).0.to_string();
+        assert_eq!(target.way(None), (target.remote, Transport::Udp));
         assert_eq!(at("sip:other@127.0.0.2:5080"), "127.0.0.2:5080");
         assert_eq!(at("sip:other@127.0.0.3"), "127.0.0.3:5060");
         assert_eq!(at("sip:other@trunk.example:5062"), "127.0.0.2:5062");
@@ -374,12 +410,77 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_trunk_is_dialled_over_what_its_uri_asks_for() {
+        use Transport::{Tcp, Tls, Udp};
+        // The URI; where and over what, the name to prove, Request-URI and To, large ones over TCP.
+        let cases = [
+            ("sip:127.0.0.2", "127.0.0.2:5060", Udp, None, "sip:0044@127.0.0.2", None, true),
+            (
+                "sip:127.0.0.2;transport=udp",
+                "127.0.0.2:5060",
+                Udp,
+                None,
+                "sip:0044@127.0.0.2",
+                None,
+                false,
+            ),
+            (
+                "sip:localhost:5070;transport=TCP",
+                ":5070",
+                Tcp,
+                None,
+                "sip:0044@localhost:5070;transport=TCP",
+                Some("sip:0044@localhost:5070"),
+                false,
+            ),
+            (
+                "sip:localhost;transport=tls",
+                ":5061",
+                Tls,
+                Some("localhost"),
+                "sip:0044@localhost;transport=tls",
+                Some("sip:0044@localhost"),
+                false,
+            ),
+            ("sips:[::1]", "[::1]:5061", Tls, Some("::1"), "sips:0044@[::1]", None, false),
+        ];
+        for (uri, remote, transport, name, request_uri, to, large) in cases {
+            if std::net::UdpSocket::bind("[::1]:0").is_err() && uri.contains("::1") {
+                continue;
+            }
+            let target = target(|it| it.uri = uri.to_owned()).await.unwrap();
+            assert!(target.remote.to_string().ends_with(remote), "{uri}: {}", target.remote);
+            assert_eq!(target.transport, transport, "{uri}");
+            assert_eq!(target.tls_name.as_deref(), name, "{uri}");
+            assert_eq!(target.large_over_tcp, large, "{uri}");
+            let addressing = target.addressing(&number("044"), None, None);
+            let dialled = addressing.request_uri.to_string();
+            assert_eq!(dialled, request_uri.replace("0044", "00044"), "{uri}");
+            let to = to.unwrap_or(request_uri).replace("0044", "00044");
+            assert_eq!(addressing.to.to_string(), format!("<{to}>"), "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_changes_the_transport_but_never_leaves_tls() {
+        let asked = Uri::parse("sip:1@127.0.0.3;transport=tcp").unwrap();
+        let udp = target(|_| {}).await.unwrap();
+        assert_eq!(udp.way(Some(&asked)), ("127.0.0.3:5060".parse().unwrap(), Transport::Tcp));
+        let tls = target(|it| it.uri = "sips:127.0.0.2".to_owned()).await.unwrap();
+        assert_eq!(tls.way(Some(&asked)), ("127.0.0.3:5061".parse().unwrap(), Transport::Tls));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_dialled_says_why() {
         let with = |uri: &'static str| target(move |it| it.uri = uri.to_owned());
         assert!(matches!(with("tel:123").await, Err(TargetError::Uri(_))));
         assert!(matches!(with("nonsense").await, Err(TargetError::Uri(_))));
-        let tls = with("sip:127.0.0.2;transport=tls").await;
-        assert_eq!(tls.unwrap_err(), TargetError::Transport("tls".to_owned()));
+        let sctp = with("sip:127.0.0.2;transport=sctp").await;
+        assert_eq!(sctp.unwrap_err(), TargetError::Transport("sctp".to_owned()));
+        assert!(matches!(
+            with("sips:127.0.0.2;transport=udp").await,
+            Err(TargetError::Insecure(_))
+        ));
         let unknown = with("sip:does-not-exist.invalid").await;
         assert!(matches!(unknown, Err(TargetError::Unresolved { .. })));
     }

@@ -47,6 +47,7 @@ mod one_text_silences_google_for_no_other;
 mod peers;
 mod rubbish_on_every_port_harms_no_call;
 mod sigterm_lets_calls_end_and_accounts_for_each;
+mod sip_over_tls_is_served_and_renewed;
 mod slow_and_greedy_clients_harm_nobody;
 mod speech_comes_from_google_or_else_from_here;
 mod store_fixture;

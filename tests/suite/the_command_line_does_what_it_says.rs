@@ -180,8 +180,8 @@ async fn trunks_are_added_tested_and_checked() {
         refused(&site, &words, 2, flag[0]).await;
     }
     for (uri, says) in [
-        ("sips:127.0.0.1", "sip"),
-        ("sip:127.0.0.1;transport=tls", "transport=udp"),
+        ("sips:127.0.0.1;transport=udp", "asks for TLS by sips:"),
+        ("sip:127.0.0.1;transport=ws", "transport=ws is not built; use udp, tcp or tls"),
         ("http://127.0.0.1", "http"),
     ] {
         refused(&site, &["trunk", "add", "new", "--uri", uri], 2, says).await;

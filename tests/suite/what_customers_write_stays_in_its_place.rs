@@ -165,6 +165,8 @@ fn invite(target: &Target, number: &Number, caller: &Number) -> String {
         to: addressing.to,
         remote: target.remote,
         transport: target.transport,
+        tls_name: target.tls_name.clone(),
+        large_over_tcp: false,
         headers: addressing.headers,
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),

@@ -222,11 +222,11 @@ impl Driver {
         match heard {
             Heard::Open => endpoint.handle_connected(id),
             Heard::KeepAlive => {
-                streams.note_heard(id);
+                streams.note_heard(id, true);
                 endpoint.handle_keep_alive();
             }
             Heard::Message(message, data) => {
-                streams.note_heard(id);
+                streams.note_heard(id, false);
                 let is_end = message.as_ref().as_ref().is_err_and(wire::Error::ends_stream);
                 endpoint.handle_message(Instant::now(), id, *message, &data);
                 if is_end {

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, Heard};
@@ -43,6 +44,8 @@ pub(super) struct Streams {
     /// Ports that our connections come from.
     reserved: Vec<TcpSocket>,
     tasks: JoinSet<()>,
+    /// Those of the tasks that accept connections.
+    accepting: Vec<AbortHandle>,
     heard: mpsc::Sender<(ConnectionId, Heard)>,
     accepted: mpsc::Sender<Accepted>,
 }
@@ -85,6 +88,7 @@ impl Streams {
             ways: HashMap::new(),
             reserved: Vec::new(),
             tasks: JoinSet::new(),
+            accepting: Vec::new(),
             heard,
             accepted,
         };
@@ -102,7 +106,8 @@ impl Streams {
         let is_tls = transport == Transport::Tls;
         self.listeners.insert(local, Listener { is_tls, ..Listener::default() });
         self.open_from(local, ip);
-        self.tasks.spawn(listener::accept(local, listener, self.accepted.clone()));
+        let accepting = listener::accept(local, listener, self.accepted.clone());
+        self.accepting.push(self.tasks.spawn(accepting));
     }
 
     /// Connections of `local` are opened from `ip`.
@@ -213,15 +218,18 @@ impl Streams {
     pub(super) fn send(&mut self, endpoint: &mut Endpoint, id: ConnectionId, data: Bytes) {
         let Some(open) = self.open.get(&id) else { return };
         let length = data.len();
-        let is_full = open.queued.fetch_add(length, Ordering::Relaxed) > MAX_WRITE_QUEUE_OCTETS;
-        if is_full || open.queue.try_send(data).is_err() {
+        let is_long = open.queued.fetch_add(length, Ordering::Relaxed) > MAX_WRITE_QUEUE_OCTETS;
+        // One that has ended is about to say why.
+        if is_long || matches!(open.queue.try_send(data), Err(TrySendError::Full(_))) {
             self.close(endpoint, id, "the far end does not read");
         }
     }
 
-    /// Notes that the far end was heard.
-    pub(super) fn note_heard(&mut self, id: ConnectionId) {
-        if let Some(open) = self.open.get_mut(&id) {
+    /// Notes that the far end was heard. A pong for a ping of ours says only that it is there.
+    pub(super) fn note_heard(&mut self, id: ConnectionId, is_keep_alive: bool) {
+        if let Some(open) = self.open.get_mut(&id)
+            && (open.came.is_some() || !is_keep_alive)
+        {
             open.last_heard = Instant::now();
         }
     }
@@ -263,7 +271,7 @@ impl Streams {
     /// Ends every task: what is queued is written, for a moment.
     pub(super) async fn shut_down(mut self, arrivals: Arrivals) {
         drop(arrivals);
-        drop(self.accepted);
+        self.accepting.iter().for_each(AbortHandle::abort);
         self.open.clear();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(CLOSE_TIMEOUT, ended).await.is_err() {

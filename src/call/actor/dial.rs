@@ -62,7 +62,7 @@ impl Actor {
         };
         let target = candidate.target.clone();
         let target = target.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let remote = target.remote_of(dial.target.as_ref());
+        let (remote, transport) = target.way(dial.target.as_ref());
         let is_v4 = self.media.as_ref().is_none_or(|media| media.local().is_ipv4());
         if remote.is_ipv4() != is_v4 {
             let why = "media.address has no RTP for the trunk's version of IP";
@@ -86,7 +86,9 @@ impl Actor {
             from: addressing.from,
             to: addressing.to,
             remote,
-            transport: target.transport,
+            transport,
+            tls_name: target.tls_name.clone(),
+            large_over_tcp: target.large_over_tcp,
             headers: addressing.headers,
             body: Some(Body::sdp(dial.offer)),
             no_answer_timeout: self.inner.settings.no_answer_timeout,
@@ -154,7 +156,7 @@ pub(super) fn leg_row(
         from_tag: identity.from_tag.clone(),
         branch: identity.branch.clone(),
         cseq: i64::from(identity.cseq),
-        remote: target.map_or_else(String::new, |it| it.remote_of(redirect).to_string()),
+        remote: target.map_or_else(String::new, |it| it.way(redirect).0.to_string()),
         transport: target.map_or("udp", |it| it.transport.as_str()).to_ascii_lowercase(),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kaphila_media::sdp::{Capabilities, Codec, Negotiation};
 use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Body, Failure, Identity, LegEvent};
-use kaphila_sip::message::{Scheme, Uri};
+use kaphila_sip::message::{Scheme, Transport, Uri};
 
 use super::{
     CANCEL_GRACE, Dial, Effect, Final, Leg, LegNo, MAX_HOPS, Machine, NotDialled, Stage, Timer,
@@ -346,9 +346,14 @@ impl TrunkSetup {
     fn owns(&self, uri: &Uri) -> bool {
         let host = uri.host.to_string();
         let host = host.trim_matches(['[', ']']);
-        uri.scheme == Scheme::Sip
+        let is_built = match uri.transport() {
+            None | Some(Transport::Tcp | Transport::Tls) => true,
+            Some(Transport::Udp) => uri.scheme == Scheme::Sip,
+            Some(_) => false,
+        };
+        matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
             && uri.user.is_some()
-            && uri.params.value("transport").is_none_or(|it| it.eq_ignore_ascii_case("udp"))
+            && is_built
             && self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 }

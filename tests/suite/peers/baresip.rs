@@ -1,7 +1,7 @@
 //! baresip as a telephone: picks up by itself, speaks a WAV, keeps what it hears, types on request.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,10 +27,18 @@ pub(super) struct Baresip {
 impl Baresip {
     /// A telephone of this number that speaks `codec` and says a tone of `hertz`; `None` where there is
     /// no baresip.
-    pub(super) async fn start(
+    pub(super) async fn start(number: &str, codec: &str, voice: (f64, f64)) -> Option<Self> {
+        Self::start_at(own_address(), number, codec, voice, None).await
+    }
+
+    /// The same at a given address, over TLS too with a certificate and its key (PEM): at the next
+    /// port.
+    pub(super) async fn start_at(
+        ip: IpAddr,
         number: &str,
         codec: &str,
         (hertz, amplitude): (f64, f64),
+        certificate: Option<&str>,
     ) -> Option<Self> {
         if !is_installed("baresip") {
             return None;
@@ -38,16 +46,19 @@ impl Baresip {
         let folder = scratch();
         let voice = folder.path().join("voice.wav");
         tone::write(&voice, hertz, amplitude, 60);
-        let ip = own_address();
         let address = sip_at(ip);
         let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text);
         let account =
             format!("<sip:{number}@{ip}>;regint=0;answermode=auto;audio_codecs={codec}/8000/1\n");
         write("accounts", account).unwrap();
         write("contacts", String::new()).unwrap();
+        let tls = certificate.map_or_else(String::new, |pem| {
+            write("tls.pem", pem.to_owned()).unwrap();
+            format!("sip_certificate {}/tls.pem\n", folder.path().display())
+        });
         // A player of sound must be named: the bridge to nowhere is one.
         let config = format!(
-            "sip_listen {address}\nnet_interface 127.0.0.1\nmodule_path {MODULES}\n\
+            "sip_listen {address}\n{tls}net_interface 127.0.0.1\nmodule_path {MODULES}\n\
              module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
              module cons.so\nmodule_tmp account.so\nmodule_app menu.so\n\
              cons_listen {ip}:5555\nsnd_path {}\naudio_source aufile,{}\n\

@@ -95,7 +95,7 @@ impl Ladder {
         let none = Self { steps: String::new(), checks: 0, cseq: 0, sees_repetitions: false };
         none.send(&format!(
             "{method} sip:[remote_ip]:[remote_port] SIP/2.0\n\
-             Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
+             Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
              From: <sip:far@[local_ip]>;tag=[call_number]\nTo: <sip:[remote_ip]>\n\
              Call-ID: [call_id]\nCSeq: 1 {method}\n{more}Content-Length: 0\n"
         ))
@@ -231,7 +231,7 @@ impl Ladder {
         let cseq = self.cseq;
         self.send(&format!(
             "{method} [$contact] SIP/2.0\n\
-             Via: SIP/2.0/UDP [local_ip]:[local_port];\
+             Via: SIP/2.0/[transport] [local_ip]:[local_port];\
              branch=z9hG4bK[pid].[call_number].{cseq}{transaction}\nMax-Forwards: 70\n\
              From: [$to];tag=far[call_number]\nTo: [$from]\nCall-ID: [call_id]\n\
              CSeq: {cseq} {method}\n{more}Content-Length: [len]\n\n{body}"

@@ -35,25 +35,26 @@ pub(super) struct Node {
 impl Node {
     /// A server whose key has these carriers as `trunk-0`, `trunk-1`, … in this order.
     pub(super) async fn start(carriers: &[SocketAddr]) -> Self {
-        Self::start_with(carriers, "").await
+        let uris: Vec<String> = carriers.iter().map(|carrier| format!("sip:{carrier}")).collect();
+        let is_ipv6 = carriers.iter().any(SocketAddr::is_ipv6);
+        Self::start_with(&uris, is_ipv6, "").await
     }
 
-    /// The same with further lines of `[sip]`.
-    pub(super) async fn start_with(carriers: &[SocketAddr], more: &str) -> Self {
+    /// The same with trunks of any URI, and more lines in the section `sip` of its configuration.
+    pub(super) async fn start_with(uris: &[String], is_ipv6: bool, more: &str) -> Self {
         let folder = scratch();
         let address = own_address();
-        let is_ipv6 = carriers.iter().any(SocketAddr::is_ipv6);
         let sip = sip_at(if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { address });
         let root = folder.path().display();
         let config = format!(
             "[http]\nlisten = \"{address}:3000\"\n[admin]\nlisten = \"{address}:3001\"\n\
-             [sip]\nudp = \"{sip}\"\n{more}[media]\nworkers = 1\n\
+             [sip]\nudp = \"{sip}\"\n{more}\n[media]\nworkers = 1\n\
              [paths]\ndata = \"{root}/data\"\nsounds = \"{root}/sounds\"\n\
              [webhooks]\nallow_http = true\nallow_private = true\n"
         );
         std::fs::write(folder.path().join("kaphila.toml"), config).unwrap();
         std::fs::create_dir(folder.path().join("sounds")).unwrap();
-        let (key, key_id) = set_up(&folder.path().join("data"), carriers).await;
+        let (key, key_id) = set_up(&folder.path().join("data"), uris).await;
         let log = File::create(folder.path().join("log")).unwrap();
         let mut process = Command::new(BINARY)
             .arg("serve")
@@ -267,16 +268,20 @@ impl Node {
 }
 
 /// The database with its trunks and one key; the key and its id.
-async fn set_up(data: &Path, carriers: &[SocketAddr]) -> (String, String) {
+async fn set_up(data: &Path, uris: &[String]) -> (String, String) {
     std::fs::create_dir(data).unwrap();
     let url = format!("sqlite://{}/kaphila.db", data.display());
     let store = Store::open(&url, SyncMode::Normal).await.unwrap();
     let now = Millis::wall_clock();
     let mut trunks = Vec::new();
-    for (at, carrier) in carriers.iter().enumerate() {
+    for (at, uri) in uris.iter().enumerate() {
         let name = format!("trunk-{at}");
-        let uri = format!("sip:{}", carrier);
-        store.put_trunk(TrunkSettings::new(&name, uri), now).await.unwrap();
+        let mut settings = TrunkSettings::new(&name, uri);
+        if uri.contains("transport=") {
+            // From where a peer's own connections come, wherever on loopback it listens.
+            settings.allow.0 = vec!["127.0.0.1".to_owned()];
+        }
+        store.put_trunk(settings, now).await.unwrap();
         trunks.push(name);
     }
     let key = NewKey { name: "peers".to_owned(), credits: 1_000, rate_limit: 10_000, trunks };

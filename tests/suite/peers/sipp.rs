@@ -37,9 +37,24 @@ impl Sipp {
         ladder: &Ladder,
         calls: usize,
     ) -> Option<Self> {
-        let sipp = Self::start(address, ladder, calls, &[])?;
+        Self::listening(address, ladder, calls, "udp").await
+    }
+
+    /// The same over TCP.
+    pub(super) async fn carrier_over_tcp(ip: IpAddr, ladder: &Ladder) -> Option<Self> {
+        Self::listening(sip_at(ip), ladder, 1, "tcp").await
+    }
+
+    async fn listening(
+        address: SocketAddr,
+        ladder: &Ladder,
+        calls: usize,
+        transport: &str,
+    ) -> Option<Self> {
+        let mode = if transport == "tcp" { "t1" } else { "u1" };
+        let sipp = Self::start(address, ladder, calls, &["-t", mode])?;
         let bound = async {
-            while !is_bound(address) {
+            while !is_bound(address, transport) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -136,12 +151,13 @@ impl Sipp {
     }
 }
 
-/// Whether somebody listens at a UDP address, without taking it for a moment as a test bind would.
-fn is_bound(address: SocketAddr) -> bool {
-    let (file, ip) = match address.ip() {
-        IpAddr::V4(ip) => ("/proc/net/udp", format!("{:08X}", u32::from_ne_bytes(ip.octets()))),
-        IpAddr::V6(_) => ("/proc/net/udp6", String::new()), // its one address, ::1
+/// Whether somebody listens at an address, without taking it for a moment as a test bind would.
+fn is_bound(address: SocketAddr, transport: &str) -> bool {
+    let (family, ip) = match address.ip() {
+        IpAddr::V4(ip) => ("", format!("{:08X}", u32::from_ne_bytes(ip.octets()))),
+        IpAddr::V6(_) => ("6", String::new()), // its one address, ::1
     };
+    let file = format!("/proc/net/{transport}{family}");
     let wanted = format!("{ip}:{:04X} ", address.port());
     std::fs::read_to_string(file).unwrap().contains(&wanted)
 }

@@ -219,14 +219,23 @@ fn a_redirect_within_the_trunk_is_followed_five_times() {
 fn a_redirect_elsewhere_is_not_followed() {
     for contact in [
         "sip:x@198.51.100.1",
-        "sips:x@192.0.2.9",
+        "sips:x@192.0.2.9;transport=udp",
         "sip:192.0.2.9",
         "tel:+1415",
-        "sip:x@192.0.2.9;transport=tcp",
+        "sip:x@192.0.2.9;transport=ws",
     ] {
         let mut call = Ladder::dialled(setup());
         call.refused_with(302, None, None, &[contact]);
         call.expect(&["row dialled b", "dial 1 b"]);
+    }
+}
+
+#[test]
+fn a_redirect_within_the_trunk_may_ask_for_another_transport() {
+    for contact in ["sip:x@192.0.2.9;transport=tcp", "sips:x@192.0.2.9"] {
+        let mut call = Ladder::dialled(setup());
+        call.refused_with(302, None, None, &[contact]);
+        call.expect(&["row dialled a", format!("dial 1 a to {contact}").as_str()]);
     }
 }
 
