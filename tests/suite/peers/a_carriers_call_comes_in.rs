@@ -169,7 +169,8 @@ async fn an_ack_that_is_lost_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_that_never_comes_ends_the_call() {
     let carrier = own_address();
-    let node = Node::start_with(&[format!("sip:{carrier}:5060")], false, "timer_t1_ms = 100\n").await;
+    let node =
+        Node::start_with(&[format!("sip:{carrier}:5060")], false, "timer_t1_ms = 100\n").await;
     node.add_number(NUMBER, "on").await;
     let Some(end) = one(&node, carrier, "caller_does_not_ack").await else { return };
     assert_eq!((&end["status"], &end["endReason"]), (&json!("failed"), &json!("trunk_failure")));
