@@ -2,9 +2,9 @@
 //! under way, and those whose client is taking an answer.
 //!
 //! When the bound is reached the connection that has waited longest gives way to a newcomer, or else
-//! the one that has been taking its answers longest: a thousand clients that say nothing, or take
-//! nothing, keep out nobody who does. A client that takes its answer too slowly is cut off
-//! ([`Crowd::cut_stalled`]).
+//! the one whose client has longest taken nothing: a thousand clients that say nothing, or take
+//! nothing, keep out nobody who does. Without a newcomer there is a time for both
+//! ([`Crowd::cut_slow`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,30 +22,61 @@ pub(super) struct Crowd {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number that the next member, or the next wait, is given.
+    /// The number that the next member, or the next place, is given.
     next: u64,
     /// Without those that were cut off: they are about to leave.
     members: HashMap<u64, Standing>,
-    /// Who waits, by the number of the wait: the longest first.
+    /// Who waits for a request, by the number of the place: the longest first.
     waiting: BTreeMap<u64, u64>,
-    /// Who takes answers, by the number of the first of them.
+    /// Who takes answers: who has longest taken nothing first.
     answering: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug)]
 struct Standing {
-    /// Requests under way.
+    /// Requests that are being handled.
     handling: usize,
-    /// Answers that are going out, and the number of the first.
+    /// Answers that are going out.
     answers: usize,
-    answer: Option<u64>,
-    /// When what had been sent.
-    progress: (Instant, u64),
-    sent: Arc<AtomicU64>,
-    /// The number of the wait; `None` while busy.
-    wait: Option<u64>,
-    since: Instant,
+    /// `None` while there is only handling: that has its own times.
+    place: Option<Place>,
+    flow: Arc<Flow>,
     cut: CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Waiting,
+    Answering,
+}
+
+#[derive(Debug)]
+struct Place {
+    queue: Queue,
+    number: u64,
+    /// Since when, from which count on, progress is measured.
+    since: Instant,
+    from: u64,
+    /// The count when it was last looked at.
+    seen: u64,
+}
+
+/// What a client has taken, in bytes.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Of everything: the rest of an answer that the connection holds goes out while it waits.
+    sent: AtomicU64,
+    /// Of the answers alone: HTTP/2 has frames that are none.
+    answers: AtomicU64,
+}
+
+impl Flow {
+    fn count(&self, queue: Queue) -> u64 {
+        match queue {
+            Queue::Waiting => self.sent.load(Ordering::Relaxed),
+            Queue::Answering => self.answers.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Crowd {
@@ -54,63 +85,49 @@ impl Crowd {
     }
 
     /// Takes a newcomer in, who waits from `now` on. `None` when the crowd is full and everyone in
-    /// it has a request under way.
+    /// it has a request that is being handled.
     pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Option<Member> {
         let mut state = self.lock();
         if state.members.len() >= self.limit {
-            let (_, longest) = state.waiting.pop_first().or_else(|| state.answering.pop_first())?;
-            state.cut(longest);
+            let slowest = state.slowest(Queue::Waiting);
+            let slowest = slowest.or_else(|| state.slowest(Queue::Answering))?;
+            state.cut(slowest);
         }
         let id = state.number();
-        let (cut, sent) = (CancellationToken::new(), Arc::<AtomicU64>::default());
-        let standing = Standing {
-            handling: 0,
-            answers: 0,
-            answer: None,
-            progress: (now, 0),
-            sent: sent.clone(),
-            wait: None,
-            since: now,
-            cut: cut.clone(),
-        };
+        let (cut, flow) = (CancellationToken::new(), Arc::<Flow>::default());
+        let standing =
+            Standing { handling: 0, answers: 0, place: None, flow: flow.clone(), cut: cut.clone() };
         state.members.insert(id, standing);
-        state.wait(id, now);
+        state.settle(id, now);
         drop(state);
-        Some(Member { id, cut, sent, crowd: self.clone() })
+        Some(Member { id, cut, flow, crowd: self.clone() })
     }
 
-    /// Cuts off everyone who has waited for `time`. Whoever still takes the last of an answer, of
-    /// which nothing remains but what the connection holds, waits anew.
-    pub(super) fn cut_older(&self, now: Instant, time: Duration) {
+    /// Cuts off everyone who has waited for the time of `waiting`, or taken answers for that of
+    /// `answering`, and took fewer than `bytes` meanwhile.
+    pub(super) fn cut_slow(
+        &self,
+        now: Instant,
+        waiting: Duration,
+        answering: Duration,
+        bytes: u64,
+    ) {
         let mut state = self.lock();
-        while let Some(id) = state.waiting.first_entry().map(|entry| *entry.get()) {
-            let Some(member) = state.members.get_mut(&id) else { return };
-            if now.saturating_duration_since(member.since) < time {
-                return;
-            }
-            if member.sent.load(Ordering::Relaxed) == member.progress.1 {
-                state.cut(id);
-            } else {
-                member.wait.take().map(|number| state.waiting.remove(&number));
-                state.wait(id, now);
-            }
-        }
-    }
-
-    /// Cuts off everyone who takes answers and took fewer than `bytes` in each `time`.
-    pub(super) fn cut_stalled(&self, now: Instant, time: Duration, bytes: u64) {
-        let mut state = self.lock();
-        let ids: Vec<u64> = state.answering.values().copied().collect();
-        for id in ids {
-            let Some(member) = state.members.get_mut(&id) else { continue };
-            let (at, before) = member.progress;
-            if now.saturating_duration_since(at) < time {
-                continue;
-            }
-            let sent = member.sent.load(Ordering::Relaxed);
-            member.progress = (now, sent);
-            if sent - before < bytes {
-                state.cut(id);
+        for (queue, time) in [(Queue::Waiting, waiting), (Queue::Answering, answering)] {
+            let ids: Vec<u64> = state.queue(queue).values().copied().collect();
+            for id in ids {
+                state.has_moved(id);
+                let Some(member) = state.members.get_mut(&id) else { continue };
+                let Some(place) = &mut member.place else { continue };
+                if now.saturating_duration_since(place.since) < time {
+                    continue;
+                }
+                let count = member.flow.count(queue);
+                if count - place.from < bytes {
+                    state.cut(id);
+                } else {
+                    (place.since, place.from) = (now, count);
+                }
             }
         }
     }
@@ -127,13 +144,64 @@ impl State {
         self.next
     }
 
-    fn wait(&mut self, id: u64, now: Instant) {
-        let number = self.number();
-        if let Some(member) = self.members.get_mut(&id) {
-            (member.wait, member.since) = (Some(number), now);
-            member.progress = (now, member.sent.load(Ordering::Relaxed));
-            self.waiting.insert(number, id);
+    const fn queue(&mut self, queue: Queue) -> &mut BTreeMap<u64, u64> {
+        match queue {
+            Queue::Waiting => &mut self.waiting,
+            Queue::Answering => &mut self.answering,
         }
+    }
+
+    /// Gives a member the place that its requests and answers call for; the same one it keeps.
+    fn settle(&mut self, id: u64, now: Instant) {
+        let number = self.number();
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let queue = match (member.handling, member.answers) {
+            (0, 0) => Some(Queue::Waiting),
+            (_, 0) => None,
+            (_, _) => Some(Queue::Answering),
+        };
+        if member.place.as_ref().map(|it| it.queue) == queue {
+            return;
+        }
+        let place = queue.map(|queue| {
+            let count = member.flow.count(queue);
+            Place { queue, number, since: now, from: count, seen: count }
+        });
+        let left = std::mem::replace(&mut member.place, place);
+        if let Some(left) = left {
+            self.queue(left.queue).remove(&left.number);
+        }
+        if let Some(queue) = queue {
+            self.queue(queue).insert(number, id);
+        }
+    }
+
+    /// Who has been in a queue longest without taking anything.
+    fn slowest(&mut self, queue: Queue) -> Option<u64> {
+        // Once round: whoever is first then took nothing but a moment ago.
+        for _ in 0..self.queue(queue).len() {
+            let (_, &id) = self.queue(queue).first_key_value()?;
+            if !self.has_moved(id) {
+                return Some(id);
+            }
+        }
+        self.queue(queue).first_key_value().map(|(_, &id)| id)
+    }
+
+    /// Whether a member took something since it was last looked at: then its turn is last.
+    fn has_moved(&mut self, id: u64) -> bool {
+        let number = self.number();
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        let Some(place) = &mut member.place else { return false };
+        let count = member.flow.count(place.queue);
+        if count == place.seen {
+            return false;
+        }
+        place.seen = count;
+        let (queue, before) = (place.queue, std::mem::replace(&mut place.number, number));
+        self.queue(queue).remove(&before);
+        self.queue(queue).insert(number, id);
+        true
     }
 
     fn cut(&mut self, id: u64) {
@@ -144,8 +212,9 @@ impl State {
 
     fn leave(&mut self, id: u64) -> Option<Standing> {
         let member = self.members.remove(&id)?;
-        member.wait.map(|number| self.waiting.remove(&number));
-        member.answer.map(|number| self.answering.remove(&number));
+        if let Some(place) = &member.place {
+            self.queue(place.queue).remove(&place.number);
+        }
         Some(member)
     }
 }
@@ -155,14 +224,14 @@ impl State {
 pub(super) struct Member {
     id: u64,
     cut: CancellationToken,
-    sent: Arc<AtomicU64>,
+    flow: Arc<Flow>,
     crowd: Arc<Crowd>,
 }
 
 impl Member {
-    /// Where what is sent to it is counted, in bytes.
-    pub(super) fn sent(&self) -> Arc<AtomicU64> {
-        self.sent.clone()
+    /// Counts what was sent to it, in bytes.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.flow.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Waits until this member has to give way.
@@ -171,17 +240,17 @@ impl Member {
     }
 
     /// A request is under way until the guard is dropped; then the member waits again.
-    pub(super) fn work(self: &Arc<Self>) -> Busy {
-        let mut state = self.crowd.lock();
-        let wait = state.members.get_mut(&self.id).and_then(|member| {
-            member.handling += 1;
-            member.wait.take()
-        });
-        if let Some(number) = wait {
-            state.waiting.remove(&number);
-        }
-        drop(state);
+    pub(super) fn work(self: &Arc<Self>, now: Instant) -> Busy {
+        self.change(now, |member| member.handling += 1);
         Busy { member: self.clone(), is_answer: false }
+    }
+
+    fn change(&self, now: Instant, change: impl FnOnce(&mut Standing)) {
+        let mut state = self.crowd.lock();
+        if let Some(member) = state.members.get_mut(&self.id) {
+            change(member);
+            state.settle(self.id, now);
+        }
     }
 }
 
@@ -201,48 +270,33 @@ pub(super) struct Busy {
 impl Busy {
     /// The request is handled, from `now` on its answer goes out.
     pub(super) fn answer(mut self, now: Instant) -> Self {
-        let id = self.member.id;
-        let mut state = self.member.crowd.lock();
-        let number = state.number();
-        if let Some(member) = state.members.get_mut(&id) {
+        self.is_answer = true;
+        self.member.change(now, |member| {
             member.handling -= 1;
             member.answers += 1;
-            if member.answers == 1 {
-                member.answer = Some(number);
-                member.progress = (now, member.sent.load(Ordering::Relaxed));
-                state.answering.insert(number, id);
-            }
-        }
-        drop(state);
-        self.is_answer = true;
+        });
         self
+    }
+
+    /// Counts what was taken of the answer, in bytes.
+    pub(super) fn took(&self, bytes: u64) {
+        self.member.flow.answers.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Busy {
     #[allow(clippy::disallowed_methods, reason = "a destructor has no argument to take `now` from")]
     fn drop(&mut self) {
-        let id = self.member.id;
-        let mut state = self.member.crowd.lock();
-        let Some(member) = state.members.get_mut(&id) else { return };
-        let busy = if self.is_answer { &mut member.answers } else { &mut member.handling };
-        *busy -= 1;
-        let is_free = member.handling + member.answers == 0;
-        if self.is_answer && member.answers == 0 {
-            let number = member.answer.take();
-            number.map(|number| state.answering.remove(&number));
-        }
-        if is_free {
-            state.wait(id, Instant::now());
-        }
+        self.member.change(Instant::now(), |member| match self.is_answer {
+            true => member.answers -= 1,
+            false => member.handling -= 1,
+        });
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "any instant will do")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn is_cut(member: &Member) -> bool {
@@ -253,18 +307,18 @@ mod tests {
     fn the_longest_waiting_gives_way() {
         let (crowd, now) = (Crowd::new(2), Instant::now());
         let [first, second] = [(); 2].map(|()| Arc::new(crowd.enter(now).unwrap()));
-        let busy = first.work();
+        let busy = first.work(now);
         let third = crowd.enter(now).unwrap();
         assert!(!is_cut(&first) && is_cut(&second) && !is_cut(&third));
         // What was cut off counts no more, though it has not left yet.
         drop(second);
         // Two requests on one connection: the first's end is not the end of both.
-        let further = first.work();
+        let further = first.work(now);
         drop(busy);
         let fourth = Arc::new(crowd.enter(now).unwrap());
         assert!(!is_cut(&first) && is_cut(&third));
         drop((third, further));
-        let _busy = fourth.work();
+        let _busy = fourth.work(now);
         let fifth = crowd.enter(now).unwrap();
         assert!(is_cut(&first) && !is_cut(&fifth));
     }
@@ -273,21 +327,27 @@ mod tests {
     fn a_crowd_that_is_busy_to_the_last_takes_nobody() {
         let (crowd, now) = (Crowd::new(1), Instant::now());
         let only = Arc::new(crowd.enter(now).unwrap());
-        let busy = only.work();
+        let busy = only.work(now);
         assert!(crowd.enter(now).is_none());
         drop((busy, only));
         assert!(crowd.enter(now).is_some());
     }
 
     #[test]
-    fn who_takes_an_answer_longest_gives_way_when_nobody_waits() {
-        let (crowd, now) = (Crowd::new(2), Instant::now());
-        let [first, second] = [(); 2].map(|()| Arc::new(crowd.enter(now).unwrap()));
-        let _answer = first.work().answer(now);
-        let _handling = second.work();
-        let third = Arc::new(crowd.enter(now).unwrap());
-        assert!(is_cut(&first) && !is_cut(&second));
-        let _third = third.work();
+    fn who_takes_nothing_gives_way_when_nobody_waits() {
+        let (crowd, now) = (Crowd::new(3), Instant::now());
+        let [honest, stalled, busy] = [(); 3].map(|()| Arc::new(crowd.enter(now).unwrap()));
+        let honest_answer = honest.work(now).answer(now);
+        let _stalled_answer = stalled.work(now).answer(now);
+        let _handling = busy.work(now);
+        honest_answer.took(1);
+        let fourth = Arc::new(crowd.enter(now).unwrap());
+        assert!(!is_cut(&honest) && is_cut(&stalled) && !is_cut(&busy));
+        let _fourth = fourth.work(now);
+        // Not for ever after: who took nothing since gives way too.
+        let fifth = Arc::new(crowd.enter(now).unwrap());
+        assert!(is_cut(&honest));
+        let _fifth = fifth.work(now);
         assert!(crowd.enter(now).is_none(), "what is being handled stays");
     }
 
@@ -296,20 +356,22 @@ mod tests {
         let second = Duration::from_secs(1);
         let (crowd, now) = (Crowd::new(9), Instant::now());
         let [stalled, slow, handling] = [(); 3].map(|()| Arc::new(crowd.enter(now).unwrap()));
-        let _stalled = stalled.work().answer(now);
-        let (_answer, _other) = (slow.work().answer(now), slow.work());
-        let _handling = handling.work();
-        crowd.cut_stalled(now + second / 2, second, 100);
+        let stalled_answer = stalled.work(now).answer(now);
+        let (slow_answer, other) = (slow.work(now).answer(now), slow.work(now));
+        let _handling = handling.work(now);
+        let sweep = |now| crowd.cut_slow(now, 9 * second, second, 100);
+        sweep(now + second / 2);
         assert!(!is_cut(&stalled), "its time is not over");
         for seconds in 1..4 {
-            slow.sent().fetch_add(100, Ordering::Relaxed);
-            stalled.sent().fetch_add(10, Ordering::Relaxed);
-            crowd.cut_stalled(now + seconds * second, second, 100);
+            slow_answer.took(100);
+            stalled_answer.took(10);
+            stalled.sent(1_000);
+            sweep(now + seconds * second);
             assert!(is_cut(&stalled) && !is_cut(&slow) && !is_cut(&handling));
         }
-        crowd.cut_stalled(now + 5 * second, second, 100);
+        sweep(now + 5 * second);
         assert!(is_cut(&slow), "another request under way is no excuse");
-        drop((_answer, _other, _stalled));
+        drop((slow_answer, other, stalled_answer));
         assert!(crowd.lock().answering.is_empty());
     }
 
@@ -318,12 +380,13 @@ mod tests {
         let (crowd, now) = (Crowd::new(9), Instant::now());
         let early = Arc::new(crowd.enter(now).unwrap());
         let busy = Arc::new(crowd.enter(now).unwrap());
-        let _under_way = busy.work();
+        let _under_way = busy.work(now);
         let late = crowd.enter(now + Duration::from_secs(2)).unwrap();
-        crowd.cut_older(now + Duration::from_secs(3), Duration::from_secs(2));
+        let two = Duration::from_secs(2);
+        crowd.cut_slow(now + Duration::from_secs(3), two, two, 1);
         assert!(is_cut(&early) && !is_cut(&busy) && !is_cut(&late));
         // Being cut off while at work is for good.
-        drop(early.work());
+        drop(early.work(now));
         assert!(is_cut(&early));
         drop((early, late));
         assert_eq!(crowd.lock().waiting.len(), 0);
@@ -334,11 +397,12 @@ mod tests {
         let second = Duration::from_secs(1);
         let (crowd, now) = (Crowd::new(9), Instant::now());
         let member = crowd.enter(now).unwrap();
-        member.sent().fetch_add(1, Ordering::Relaxed);
-        crowd.cut_older(now + 2 * second, 2 * second);
-        crowd.cut_older(now + 3 * second, 2 * second);
+        member.sent(1);
+        let sweep = |now| crowd.cut_slow(now, 2 * second, second, 1);
+        sweep(now + 2 * second);
+        sweep(now + 3 * second);
         assert!(!is_cut(&member));
-        crowd.cut_older(now + 4 * second, 2 * second);
+        sweep(now + 4 * second);
         assert!(is_cut(&member));
     }
 }

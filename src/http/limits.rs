@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Connections open at once on one listener. At about 40 KiB each they take 400 MiB at the very
-/// worst; when they are all there, the one that has waited longest for its client gives way.
+/// worst; when they are all there, the one whose client has been idle longest gives way.
 pub(super) const CONNECTIONS: usize = 10_000;
 
 /// TLS handshakes under way at once on one listener. An honest one takes two round trips, so that
@@ -22,6 +22,9 @@ pub(super) const UNREAD_TIME: Duration = Duration::from_secs(30);
 /// The bytes of its answers that a client has to take in each [`UNREAD_TIME`]: 4 kbit/s, a tenth of
 /// the worst mobile network.
 pub(super) const UNREAD_BYTES: u64 = 16 * 1024;
+
+/// What waits in the kernel to be sent on one connection: at most what has to be taken anyway.
+pub(super) const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// The bytes of a request's headers; more is 431. The longest honest ones have a key, an
 /// idempotency key and a proxy's trail: under 4 KiB.

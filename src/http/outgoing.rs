@@ -3,7 +3,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -11,17 +10,19 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::crowd::Busy;
+use super::crowd::{Busy, Member};
 
 /// The body of an answer, during which its connection is at work.
 pub(super) struct Answer {
     body: Body,
-    _at_work: Busy,
+    at_work: Busy,
+    /// The bytes of the latest frame: asking for the next one tells that they were taken.
+    latest: u64,
 }
 
 impl Answer {
     pub(super) const fn new(body: Body, at_work: Busy) -> Self {
-        Self { body, _at_work: at_work }
+        Self { body, at_work, latest: 0 }
     }
 }
 
@@ -33,7 +34,13 @@ impl hyper::body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let latest = std::mem::take(&mut self.latest);
+        self.at_work.took(latest);
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.latest = frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -48,17 +55,17 @@ impl hyper::body::Body for Answer {
 /// A connection whose sent bytes are counted.
 pub(super) struct Counted<S> {
     stream: S,
-    sent: Arc<AtomicU64>,
+    member: Arc<Member>,
 }
 
 impl<S> Counted<S> {
-    pub(super) const fn new(stream: S, sent: Arc<AtomicU64>) -> Self {
-        Self { stream, sent }
+    pub(super) const fn new(stream: S, member: Arc<Member>) -> Self {
+        Self { stream, member }
     }
 
     fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
-            self.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+            self.member.sent(*bytes as u64);
         }
         written
     }

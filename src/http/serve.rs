@@ -76,14 +76,14 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let crowd = Crowd::new(self.limits.connections);
         let handshakes = Crowd::new(self.limits.handshakes);
-        let mut sweep = tokio::time::interval(self.limits.header_time / 10);
+        let Limits { header_time, unread_time, .. } = self.limits;
+        let mut sweep = tokio::time::interval(header_time.min(unread_time) / 10);
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 now = sweep.tick() => {
                     let now = now.into_std();
-                    crowd.cut_older(now, self.limits.header_time);
-                    crowd.cut_stalled(now, self.limits.unread_time, limits::UNREAD_BYTES);
+                    crowd.cut_slow(now, header_time, unread_time, limits::UNREAD_BYTES);
                     continue;
                 }
                 () = stop.cancelled() => break,
@@ -167,6 +167,8 @@ impl Connection {
         let socket = socket2::SockRef::from(&stream);
         // A client that does not read holds its connection no longer than this.
         let _ = socket.set_tcp_user_timeout(Some(self.limits.unread_time));
+        // What the kernel holds would hide for long whether a slow client still reads.
+        let _ = socket.set_tcp_notsent_lowat(limits::UNSENT_BYTES);
         let Some(tls) = self.tls.clone() else { return self.serve(stream, watcher).await };
         // Every connection that waits may be the longest waiting: its handshake ends with it.
         let Some(place) = handshakes.enter(Instant::now()) else { return };
@@ -191,7 +193,7 @@ impl Connection {
         let origin = Origin { client, is_tls: tls.is_some() };
         let at_work = member.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            let (router, busy) = (router.clone(), at_work.work());
+            let (router, busy) = (router.clone(), at_work.work(Instant::now()));
             request.extensions_mut().insert(origin);
             async move {
                 let response = to_the_end(router, request).await;
@@ -202,13 +204,13 @@ impl Connection {
             }
         });
         let builder = builder(limits);
-        let stream = TokioIo::new(Counted::new(stream, member.sent()));
+        let stream = TokioIo::new(Counted::new(stream, member.clone()));
         let served = watcher.watch(builder.serve_connection(stream, service));
         tokio::select! {
             served = served => if let Err(error) = served {
                 tracing::debug!(%client, %error, "a connection ended early");
             },
-            () = member.cut() => tracing::debug!(%client, "a connection that waited, or stalled, gave way"),
+            () = member.cut() => tracing::debug!(%client, "a connection that was idle gave way"),
         }
     }
 }

@@ -10,7 +10,7 @@ use kaphila::store::Millis;
 use kaphila::tls::Files;
 use reqwest::Method;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,9 @@ async fn pieces() -> axum::body::Body {
     axum::body::Body::from_stream(pieces)
 }
 
+/// Asks for them.
+const PIECES: &[u8] = b"GET /pieces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
 /// A connection whose kernel takes no more than a few KiB that nobody has read.
 async fn connect_small(port: u16) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -63,7 +66,7 @@ async fn connect(port: u16) -> TcpStream {
 }
 
 /// Reads to the end of the connection, which must come; what came, and after how long.
-async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
+async fn until_closed(mut stream: impl AsyncRead + Unpin) -> (String, Duration) {
     let began = Instant::now();
     let mut all = Vec::new();
     // A reset is an end too.
@@ -180,44 +183,75 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     stop.cancel();
 }
 
-/// Reads `piece` bytes every `pause` until the connection ends or `time` is over; how long it lasted.
-async fn sip_at_it(
-    mut stream: TcpStream,
-    piece: usize,
-    pause: Duration,
-    time: Duration,
-) -> Duration {
-    let began = Instant::now();
-    let mut buffer = vec![0; piece];
-    while began.elapsed() < time {
-        match timeout(time, stream.read_exact(&mut buffer)).await {
-            Ok(Ok(_)) => tokio::time::sleep(pause).await,
-            Ok(Err(_)) | Err(_) => break,
-        }
-    }
-    began.elapsed()
-}
-
 /// A byte now and then keeps the kernel's own time-out away; 16 KiB a second it is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_is_taken_steadily_or_given_up() {
+async fn an_answer_that_is_taken_in_a_trickle_is_given_up() {
     let (port, stop) = listen(short(), None).await;
-    let pause = Duration::from_millis(100);
-    let asked = async |piece: usize, time: Duration| {
-        let mut stream = connect_small(port).await;
-        stream.write_all(b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        sip_at_it(stream, piece, pause, time).await
+    let mut stream = connect_small(port).await;
+    stream.write_all(PIECES).await.unwrap();
+    // What was on its way when it was given up is still read.
+    let trickle = async {
+        while stream.read_exact(&mut [0; 100]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     };
-    let (four, patience) = (Duration::from_secs(4), PATIENCE);
-    let (trickling, honest) = tokio::join!(asked(100, patience), asked(16 << 10, four));
-    // What was on its way when it was given up is still read: 100 bytes at a time.
-    assert!(trickling < patience, "a trickle holds its place");
-    assert!(honest >= four, "cut off after {honest:?}");
+    timeout(PATIENCE, trickle).await.expect("a trickle holds its place");
     is_served(port).await;
     stop.cancel();
 }
 
-/// RFC 9113 §5.2: a client says how much it takes, also nothing at all.
+/// Reads the rest of an answer of [`pieces`], which must all come: of one that is given up the
+/// kernel still brings what it has.
+async fn the_rest_comes(mut stream: TcpStream, taken: usize) {
+    let mut rest = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end").unwrap();
+    assert!(taken + rest.len() > 64 << 20, "given up after {taken} and {} bytes", rest.len());
+}
+
+/// What the kernel keeps for a client would hide for seconds that it goes on reading.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_client_with_large_buffers_is_kept() {
+    let (port, stop) = listen(short(), None).await;
+    let mut stream = connect(port).await;
+    stream.write_all(PIECES).await.unwrap();
+    let mut buffer = vec![0; 16 << 10];
+    let (began, mut taken) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(8) {
+        stream.read_exact(&mut buffer).await.unwrap();
+        taken += buffer.len();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    the_rest_comes(stream, taken).await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_full_house_who_takes_nothing_gives_way_to_who_has_something_to_say() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let (port, stop) = listen(limits, None).await;
+    let mut buffer = vec![0; 512 << 10];
+    let mut ask = async || {
+        let mut stream = connect_small(port).await;
+        stream.write_all(PIECES).await.unwrap();
+        // The answer has begun.
+        stream.read_exact(&mut buffer[..9]).await.unwrap();
+        stream
+    };
+    let (mut honest, stalled) = (ask().await, ask().await);
+    let mut taken = 9;
+    for _ in 0..3 {
+        honest.read_exact(&mut buffer).await.unwrap();
+        taken += buffer.len();
+        is_served(port).await;
+    }
+    the_rest_comes(honest, taken).await;
+    let (_, took) = until_closed(stalled).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    stop.cancel();
+}
+
+/// RFC 9113 §5.2: a client says how much it takes, also nothing at all. PING (§6.7) is answered all
+/// the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_http_2_client_that_takes_nothing_holds_nothing() {
     let limits = Limits { connections: 2, ..short() };
@@ -231,10 +265,16 @@ async fn an_http_2_client_that_takes_nothing_holds_nothing() {
     request.extend(b"/pieces");
     request.extend([0x41, 1, b'x']);
     let mut stalled = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect(port).await;
-        stream.write_all(&request).await.unwrap();
-        stalled.push(tokio::spawn(until_closed(stream)));
+    for pings in [0, 200] {
+        let (read, mut write) = connect(port).await.into_split();
+        write.write_all(&request).await.unwrap();
+        stalled.push(tokio::spawn(until_closed(read)));
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(pings);
+        tokio::spawn(async move {
+            while write.write_all(&ping).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
     }
     for client in stalled {
         let (_, took) = client.await.unwrap();
