@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Calls;
 use crate::cli::{CliError, Common};
+use crate::trunk::registrations::{Registrations, Status};
 
 /// The longest question.
 const MAX_QUESTION: u64 = 4_096;
@@ -46,12 +47,14 @@ pub struct TraceArgs {
 #[serde(rename_all = "lowercase")]
 enum Question {
     Trace { call_id: String },
+    Registrations,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
     Text(String),
+    Registrations(Vec<Status>),
     NotFound,
     Refused(String),
 }
@@ -87,7 +90,12 @@ impl Control {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(self, calls: Calls, stop: CancellationToken) {
+    pub async fn serve(
+        self,
+        calls: Calls,
+        registrations: Arc<Registrations>,
+        stop: CancellationToken,
+    ) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -99,23 +107,29 @@ impl Control {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let calls = calls.clone();
+            let (calls, registrations) = (calls.clone(), registrations.clone());
             tokio::spawn(async move {
                 // Whoever asks and goes away needs no answer.
-                let _ = tokio::time::timeout(PATIENCE, converse(stream, &calls)).await;
+                let _ =
+                    tokio::time::timeout(PATIENCE, converse(stream, &calls, &registrations)).await;
                 drop(place);
             });
         }
     }
 }
 
-async fn converse(mut stream: UnixStream, calls: &Calls) -> io::Result<()> {
+async fn converse(
+    mut stream: UnixStream,
+    calls: &Calls,
+    registrations: &Registrations,
+) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(&mut stream).take(MAX_QUESTION).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
         Ok(Question::Trace { call_id }) => {
             calls.trace(&call_id).await.map_or(Answer::NotFound, Answer::Text)
         }
+        Ok(Question::Registrations) => Answer::Registrations(registrations.statuses()),
         Err(error) => Answer::Refused(error.to_string()),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -131,6 +145,14 @@ async fn ask(path: &Path, question: &Question) -> io::Result<Answer> {
     let mut line = String::new();
     BufReader::new(stream).take(MAX_ANSWER).read_line(&mut line).await?;
     Ok(serde_json::from_str(&line)?)
+}
+
+/// The registrations of the server that runs on a data folder; none where no server runs.
+pub async fn registrations(path: &Path) -> Vec<Status> {
+    match tokio::time::timeout(PATIENCE, ask(path, &Question::Registrations)).await {
+        Ok(Ok(Answer::Registrations(statuses))) => statuses,
+        _ => Vec::new(),
+    }
 }
 
 /// `kaphila trace`: prints what the server knows of a call.
@@ -157,6 +179,7 @@ pub async fn trace(common: &Common, args: TraceArgs) -> Result<(), CliError> {
             args.call_id
         ))),
         Ok(Answer::Refused(why)) => Err(CliError::Failed(why)),
+        Ok(Answer::Registrations(_)) => Err(CliError::Failed("another answer".into())),
         Err(error) => {
             let path = path.display();
             Err(CliError::Failed(format!("no server answers on {path} ({error}); is it running?")))

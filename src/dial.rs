@@ -12,6 +12,7 @@ use clap::Args;
 use kaphila_media::dtmf::{Digits, Listening};
 use kaphila_media::play;
 use kaphila_media::session::{Command, MediaEvent, Quality};
+use kaphila_sip::auth::Credentials;
 use kaphila_sip::invite::{Failure, Identity, InviteSpec, LadderRow, LegEvent, LegId};
 use kaphila_sip::message::{NameAddr, Transport, Uri};
 use kaphila_sip::net::Sip;
@@ -19,7 +20,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::cli::{CliError, Common};
+use crate::cli::{CliError, Common, read_password};
 use crate::number::Number;
 use crate::phone::line::Line;
 use crate::phone::{codecs, engine, failed, secure, stack, time};
@@ -37,7 +38,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// `kaphila dial`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kaphila dial sip:100@127.0.0.1:5070\n  kaphila dial sip:0014155550100@198.51.100.7 --play hello.wav --record heard.wav --digits 1234#"
+    after_help = "Examples:\n  kaphila dial sip:100@127.0.0.1:5070\n  kaphila dial sip:0014155550100@198.51.100.7 --play hello.wav --record heard.wav --digits 1234#\n  kaphila dial sip:100@sip.carrier.example --username 4711 --password-file 4711.secret"
 )]
 pub struct DialArgs {
     /// Whom to call: `sip:user@host[:port]` over UDP, with `;transport=tcp` or `;transport=tls` over
@@ -55,6 +56,12 @@ pub struct DialArgs {
     /// The number to show.
     #[arg(long, value_name = "NUMBER")]
     caller_id: Option<String>,
+    /// Who we are to the carrier, should it ask.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    username: Option<String>,
+    /// The file that holds the password.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    password_file: Option<PathBuf>,
     /// Give up after this long.
     #[arg(long, default_value = "30s", value_parser = time, value_name = "TIME")]
     ring_timeout: Duration,
@@ -73,6 +80,11 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
     let audio = args.play.as_deref().map(play::load).transpose().map_err(failed)?;
     let caller = args.caller_id.as_deref().map(Number::parse).transpose();
     let caller = caller.map_err(|error| CliError::Usage(format!("--caller-id {error}")))?;
+    let password = args.password_file.as_deref().map(read_password).transpose()?;
+    let credentials = args.username.clone().zip(password).map(|(username, password)| {
+        let destinations = vec![remote.ip().into()];
+        Arc::new(Credentials { username, password, realm: None, destinations })
+    });
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut config = stack(SocketAddr::new(local, 0), false);
@@ -83,8 +95,11 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
     let engine = engine(local)?;
     let (mut line, media) =
         Line::open(&engine, local, remote.ip(), codecs(), Listening::default()).map_err(failed)?;
-    let user = caller.as_ref().map_or("kaphila", |number| number.as_str());
-    let host = kaphila_sip::message::Host::parse(&host_text(local)).map_err(failed)?;
+    let account = args.username.as_deref();
+    let account = account.map(|name| name.split_once('@').map_or(name, |(user, _)| user));
+    let user = caller.as_ref().map(|number| number.as_str()).or(account).unwrap_or("kaphila");
+    let own = kaphila_sip::message::Host::parse(&host_text(local)).map_err(failed)?;
+    let host = if account.is_some() { uri.host.clone() } else { own };
     let spec = InviteSpec {
         identity: Identity::generate(&mut rand::rng()),
         request_uri: uri.clone(),
@@ -98,6 +113,7 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
         body: Some(line.offer()),
         no_answer_timeout: NO_ANSWER,
         peers: vec![remote.ip().into()],
+        credentials,
     };
     let (sender, events) = mpsc::channel(256);
     let started = Instant::now();

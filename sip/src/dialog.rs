@@ -100,8 +100,15 @@ impl Dialog {
     /// A new request of ours, CSeq one higher (§12.2.1.1). Via, Contact and Max-Forwards are
     /// added by who sends it.
     pub fn request(&mut self, method: Method) -> Request {
+        let seq = self.next_cseq();
+        self.request_with(method, seq)
+    }
+
+    /// The CSeq number of a new request of ours, or of one that is sent again with credentials
+    /// (§22.2).
+    pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.wrapping_add(1) & 0x7FFF_FFFF;
-        self.request_with(method, self.local_cseq)
+        self.local_cseq
     }
 
     /// The ACK of a 2xx to our INVITE with `cseq` (§13.2.2.4).

@@ -16,6 +16,7 @@ pub mod message;
 pub mod net;
 pub mod options;
 pub mod reason;
+pub mod register;
 pub mod timer;
 pub mod transaction;
 pub mod wire;

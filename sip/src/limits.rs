@@ -52,6 +52,10 @@ pub const MAX_EARLY_DIALOGS: usize = 16;
 /// ACKs of one leg kept for repeated 2xx: one for each fork that can answer.
 pub const MAX_ACKS: usize = 16;
 
+/// Accounts whose nonces are remembered: far more than a server has trunks with one. Beyond it all
+/// are forgotten, which costs each a challenge.
+pub const MAX_AUTHENTICATORS: usize = 4_096;
+
 /// Added to a stored CSeq after a crash: digits by INFO that were sent since it was stored.
 pub const ORPHAN_CSEQ_MARGIN: u32 = 1_000;
 
@@ -170,6 +174,10 @@ pub const MAX_SEND_QUEUE: usize = 4_096;
 
 /// ICMP errors read from a socket before anything else is looked at again.
 pub const MAX_UNDELIVERABLE: usize = 64;
+
+/// How long a route's own address is remembered: a host whose address has changed says so within
+/// that.
+pub const ROUTE_REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
 /// Remote addresses whose route's own address is remembered, on sockets bound to all addresses.
 pub const MAX_ROUTES_REMEMBERED: usize = 1_024;

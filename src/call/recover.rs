@@ -4,8 +4,10 @@
 //! It knows open rows. It refuses to know how calls live. Start at [`recover`].
 
 use std::path::Path;
+use std::sync::Arc;
 
 use kaphila_media::spool;
+use kaphila_sip::auth::Credentials;
 use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Identity, Orphan};
 use kaphila_sip::net::Sip;
@@ -57,12 +59,13 @@ async fn end_legs(store: &Store, sip: &Sip) -> Result<usize, StoreError> {
     let mut legs = 0;
     for call in store.open_calls().await? {
         let call_id = call.row.call_id.as_str();
+        let credentials = credentials(&call, &trunks);
         let Some(orphan) = orphan(&call, &trunks) else {
             tracing::warn!(call_id, "an orphaned leg is left alone: its trunk is gone");
             continue;
         };
         tracing::info!(call_id, "ending an orphaned leg");
-        match sip.end_orphan(orphan).await {
+        match sip.end_orphan(orphan, credentials).await {
             Ok(_) => legs += 1,
             Err(error) => tracing::warn!(call_id, %error, "an orphaned leg is left alone"),
         }
@@ -169,6 +172,13 @@ fn event(
     let sequence = call.next_sequence;
     let payload = event::payload(&subject, name, at, sequence, fields);
     NewEvent { sequence, event: name.to_owned(), payload }
+}
+
+/// Who we are to the trunk that carries a call, at the address where its leg went: its BYE may be
+/// challenged.
+fn credentials(call: &OpenCall, trunks: &[Trunk]) -> Option<Arc<Credentials>> {
+    let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
+    Target::at(trunk, &[call.leg.remote.parse().ok()?]).ok()?.credentials
 }
 
 /// The leg that a call left behind, as far as its row tells.

@@ -197,7 +197,10 @@ async fn database(findings: &mut Findings, config: &Config) {
                 }
                 let found = probe::options(&config.sip, &it, trunk::PROBE_TIME).await;
                 match found.answer {
-                    Ok(answer) => findings.good(what, format!("answers {}", answer.status)),
+                    Ok(answer) => match answer.refused(&it) {
+                        Some(why) => findings.error(what, format!("{}: {why}", answer.status)),
+                        None => findings.good(what, format!("answers {}", answer.status)),
+                    },
                     Err(error) => findings.error(what, error),
                 }
             }

@@ -27,6 +27,7 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::store::{AdminError, Store, StoreError, SyncMode};
 use crate::{control, dial, phone, server};
 pub use setup::make_folder;
+pub(crate) use trunk::read_password;
 
 /// A native SIP/RTP call server with a REST API.
 #[derive(Debug, Parser)]

@@ -13,17 +13,19 @@ use serde_json::{Value, json};
 use super::output::{or_dash, table};
 use super::{CliError, Common, key, output};
 use crate::config::Config;
+use crate::control;
 use crate::number::Number;
-use crate::store::{List, Millis, Store, Trunk, TrunkSettings};
+use crate::store::{List, Millis, Password, Store, Trunk, TrunkSettings};
 use crate::trunk;
 use crate::trunk::probe::{self, Probe};
+use crate::trunk::registrations::Status;
 
 /// `kaphila trunk`
 #[derive(Debug, Subcommand)]
 pub(super) enum TrunkCommand {
     /// Add a trunk, or change the one of this name: what is not given goes back to its default.
     #[command(
-        after_help = "Examples:\n  kaphila trunk add carrier --uri sip:198.51.100.7\n  kaphila trunk add test --uri sip:127.0.0.1:5070 --prefix \"\" --codecs PCMA"
+        after_help = "The password is read from its file and kept in the database; no command shows it.\n\nExamples:\n  kaphila trunk add carrier --uri sip:198.51.100.7\n  kaphila trunk add carrier --uri sip:sip.carrier.example --username 4711 --password-file 4711.secret --register\n  kaphila trunk add test --uri sip:127.0.0.1:5070 --prefix \"\" --codecs PCMA"
     )]
     Add(Box<AddArgs>),
     /// All trunks.
@@ -124,6 +126,19 @@ pub(super) struct AddArgs {
     /// A number prefix it does not take; may be repeated.
     #[arg(long = "deny-prefix", value_name = "PREFIX")]
     deny_prefixes: Vec<String>,
+    /// Who we are to it: its challenges (digest) are answered, and only those that come from its
+    /// own addresses.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    username: Option<String>,
+    /// The file that holds the password.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    password_file: Option<PathBuf>,
+    /// The one realm whose challenges are answered; whatever it names otherwise.
+    #[arg(long, value_name = "REALM", requires = "username")]
+    realm: Option<String>,
+    /// Register at it, so that its calls come in.
+    #[arg(long, requires = "username")]
+    register: bool,
     #[command(flatten)]
     later: NotBuilt,
 }
@@ -131,12 +146,6 @@ pub(super) struct AddArgs {
 /// What `operations.md` names and this version refuses.
 #[derive(Debug, Args)]
 struct NotBuilt {
-    #[arg(long, hide = true, value_name = "U")]
-    username: Option<String>,
-    #[arg(long, hide = true, value_name = "F")]
-    password_file: Option<String>,
-    #[arg(long, hide = true)]
-    register: bool,
     #[arg(long, hide = true, value_name = "MODE")]
     srtp: Option<String>,
     #[arg(long, hide = true, value_name = "TIME")]
@@ -146,9 +155,6 @@ struct NotBuilt {
 impl NotBuilt {
     fn refuse(&self) -> Result<(), CliError> {
         let asked = [
-            ("--username", self.username.is_some()),
-            ("--password-file", self.password_file.is_some()),
-            ("--register", self.register),
             ("--srtp", self.srtp.as_deref().is_some_and(|mode| mode != "off")),
             ("--qualify", self.qualify.as_deref().is_some_and(|time| time != "0")),
         ];
@@ -187,7 +193,10 @@ async fn carry_out(
             store.put_trunk(settings, now).await?;
             said(common, &name, "saved");
         }
-        TrunkCommand::List => list(common, &store.trunks().await?),
+        TrunkCommand::List => {
+            let registrations = control::registrations(&config.paths.control()).await;
+            list(common, &store.trunks().await?, &registrations);
+        }
         TrunkCommand::Import { file, dry_run, update } => {
             return import(common, store, &file, (dry_run, update)).await;
         }
@@ -197,7 +206,8 @@ async fn carry_out(
         }
         TrunkCommand::Show { name } => {
             let trunk = store.trunk(&name).await?;
-            let value = json!(trunk);
+            let registrations = control::registrations(&config.paths.control()).await;
+            let value = shown(&trunk, &registrations);
             output::print(common.json, &value, || describe(&value));
         }
         TrunkCommand::Test { name } => {
@@ -264,25 +274,39 @@ pub(super) const PROBE_TIME: Duration = Duration::from_secs(4);
 
 async fn test(common: &Common, config: &Config, trunk: &Trunk) -> Result<(), CliError> {
     let Probe { remote, answer } = probe::options(&config.sip, trunk, PROBE_TIME).await;
+    let refused = answer.as_ref().ok().and_then(|answer| answer.refused(trunk));
     let value = json!({
         "trunk": trunk.settings.name,
         "address": remote,
         "reachable": answer.is_ok(),
         "sipStatus": answer.as_ref().ok().map(|answer| answer.status),
         "roundTripMs": answer.as_ref().ok().map(|answer| answer.round_trip.as_millis() as u64),
-        "error": answer.as_ref().err(),
+        "error": answer.as_ref().err().cloned().or(refused.map(str::to_owned)),
     });
     output::print(common.json, &value, || match &answer {
         Ok(answer) => format!(
-            "{}: {} answered OPTIONS with {} after {:.1} ms\n",
+            "{}: {} answered OPTIONS with {} after {:.1} ms{}\n",
             trunk.settings.name,
             or_dash(remote),
             answer.status,
-            answer.round_trip.as_secs_f64() * 1000.0
+            answer.round_trip.as_secs_f64() * 1000.0,
+            refused.map(|why| format!(": {why}")).unwrap_or_default()
         ),
         Err(error) => format!("{}: {error}\n", trunk.settings.name),
     });
-    if answer.is_ok() { Ok(()) } else { Err(CliError::Silent) }
+    if answer.is_ok() && refused.is_none() { Ok(()) } else { Err(CliError::Silent) }
+}
+
+/// A password's file: one line.
+pub(crate) fn read_password(file: &Path) -> Result<String, CliError> {
+    let failed =
+        |why: String| CliError::Failed(format!("--password-file {}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || password.chars().any(char::is_control) {
+        return Err(failed("expected one line that is the password".to_owned()));
+    }
+    Ok(password.to_owned())
 }
 
 fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
@@ -304,6 +328,15 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
             .parse::<kaphila_sip::endpoint::Network>()
             .map_err(|_| usage(format!("--allow {network}: expected an address or CIDR")))?;
     }
+    let word = |name: &str, value: &Option<String>| match value {
+        Some(text) if text.is_empty() || text.chars().any(char::is_control) => {
+            Err(usage(format!("{name}: empty, or with control characters")))
+        }
+        _ => Ok(()),
+    };
+    word("--username", &args.username)?;
+    word("--realm", &args.realm)?;
+    let password = args.password_file.as_deref().map(read_password).transpose()?;
     let caller_id = args
         .caller_id
         .map(|text| Number::parse(&text).map(|number| number.as_str().to_owned()))
@@ -331,6 +364,10 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
         allow_star_hash: args.allow_star_hash,
         allow_prefixes: List(prefixes(args.allow_prefixes)?),
         deny_prefixes: List(prefixes(args.deny_prefixes)?),
+        username: args.username,
+        password: password.map(Password::new),
+        realm: args.realm,
+        register: args.register,
         ..TrunkSettings::new(args.name, args.uri)
     })
 }
@@ -345,8 +382,20 @@ fn said(common: &Common, name: &str, what: &str) {
     output::print(common.json, &value, || format!("trunk {name} {what}\n"));
 }
 
-fn list(common: &Common, trunks: &[Trunk]) {
-    output::print(common.json, &json!(trunks), || {
+/// A trunk and its registration, where it has one.
+fn shown(trunk: &Trunk, registrations: &[Status]) -> Value {
+    let mut value = json!(trunk);
+    if let Some(members) = value.as_object_mut().filter(|_| trunk.settings.register) {
+        let status = registrations.iter().find(|it| it.trunk == trunk.settings.name);
+        members.insert("registration".into(), json!(status.map(|it| &it.state)));
+        members.insert("registrationReason".into(), json!(status.map(|it| &it.reason)));
+    }
+    value
+}
+
+fn list(common: &Common, trunks: &[Trunk], registrations: &[Status]) {
+    let values: Vec<Value> = trunks.iter().map(|trunk| shown(trunk, registrations)).collect();
+    output::print(common.json, &json!(values), || {
         let rows: Vec<Vec<String>> = trunks
             .iter()
             .map(|trunk| {
@@ -358,10 +407,13 @@ fn list(common: &Common, trunks: &[Trunk]) {
                     or_dash(it.max_channels),
                     or_dash(it.max_cps),
                     if trunk.disabled { "disabled".into() } else { "enabled".into() },
+                    or_dash(
+                        registrations.iter().find(|that| that.trunk == it.name).map(|it| &it.state),
+                    ),
                 ]
             })
             .collect();
-        table(&["NAME", "URI", "PREFIX", "CHANNELS", "CPS", "STATE"], &rows)
+        table(&["NAME", "URI", "PREFIX", "CHANNELS", "CPS", "STATE", "REGISTRATION"], &rows)
     });
 }
 

@@ -12,16 +12,19 @@ use kaphila_media::engine::Engine;
 use kaphila_sip::net::Sip;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::call::Calls;
 use crate::store::{Millis, Store};
+use crate::trunk::registrations::Registrations;
 
 /// What the operator's paths look at.
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) calls: Calls,
+    pub(super) registrations: Arc<Registrations>,
     pub(super) sip: Sip,
     pub(super) media: Arc<Engine>,
     pub(super) store: Store,
@@ -56,6 +59,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     if let Ok((counters, stats)) = admin.sip.counters().await {
         sip(&mut registry, &counters, &stats);
     }
+    registered(&mut registry, &admin.registrations);
     media(&mut registry, &admin.media);
     let waiting = i64::try_from(admin.store.journal_waiting()).unwrap_or(i64::MAX);
     registry.register(
@@ -93,6 +97,12 @@ fn sip(
     count("strangers", "Requests from addresses that none are taken from", counters.strangers);
     count("stray_responses", "Responses to nothing that was sent", counters.stray_responses);
     count("stray_answers", "2xx that nobody waited for", counters.stray_answers);
+    count("challenges_answered", "Challenges answered", counters.challenges_answered);
+    count(
+        "challenges_refused",
+        "Challenges not answered: a stranger's, of another realm, or again",
+        counters.challenges_refused.values().sum(),
+    );
     count("overload", "Calls refused for want of room", counters.overload);
     count("transport_errors", "Transport errors", counters.transport_errors);
     count("accepted_connections", "TCP and TLS connections taken", counters.accepted_connections);
@@ -115,6 +125,15 @@ fn sip(
     let connections = i64::try_from(stats.connections).unwrap_or(i64::MAX);
     let help = "SIP connections of TCP and TLS";
     registry.register("sip_connections", help, ConstGauge::new(connections));
+}
+
+fn registered(registry: &mut Registry, registrations: &Registrations) {
+    let family: Family<Vec<(String, String)>, Gauge> = Family::default();
+    for status in registrations.statuses() {
+        let labels = vec![("trunk".to_owned(), status.trunk)];
+        family.get_or_create(&labels).set(i64::from(status.state == "registered"));
+    }
+    registry.register("trunk_registered", "1: the trunk's registrar has our address", family);
 }
 
 fn media(registry: &mut Registry, engine: &Engine) {

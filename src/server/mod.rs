@@ -42,6 +42,7 @@ use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
 use crate::tls::sip::SipTls;
+use crate::trunk::registrations::Registrations;
 use crate::tts::Online;
 use crate::tts::Speech;
 use crate::tts::google::{self, Google};
@@ -64,6 +65,8 @@ struct Patience {
     deliveries: Duration,
     /// Clients that read their answers.
     answers: Duration,
+    /// Registrars; what they do not hear runs out by itself.
+    registrars: Duration,
 }
 
 /// After a drain.
@@ -71,6 +74,7 @@ const ORDERLY: Patience = Patience {
     calls: Duration::from_secs(4),
     deliveries: Duration::from_secs(3),
     answers: Duration::from_secs(5),
+    registrars: Duration::from_secs(2),
 };
 
 /// After a second SIGTERM: 5 s in all, half of them for the rest, the disk above all.
@@ -78,6 +82,7 @@ const AT_ONCE: Patience = Patience {
     calls: Duration::from_millis(1_500),
     deliveries: Duration::from_millis(500),
     answers: Duration::from_millis(500),
+    registrars: Duration::from_millis(500),
 };
 
 /// How long an ACK waits for its answer's row at most: a far end repeats its 200 after T1 (500 ms).
@@ -160,6 +165,7 @@ struct Server {
     sip: Sip,
     media: Arc<Engine>,
     store: Store,
+    registrations: Arc<Registrations>,
     webhooks: Option<webhook::Deliverer>,
     certificates: Certificates,
     /// Ends listeners and periodic tasks.
@@ -207,8 +213,10 @@ impl Server {
         let mut addresses: Vec<(&'static str, SocketAddr)> = Vec::new();
         let mut tasks = JoinSet::new();
         let app = app(config, &calls, &store, engines);
+        let registrations = Arc::new(Registrations::new(sip.clone()));
         let admin = admin::Admin {
             calls: calls.clone(),
+            registrations: registrations.clone(),
             sip: sip.clone(),
             media: media.clone(),
             store: store.clone(),
@@ -226,17 +234,29 @@ impl Server {
         }
         addresses
             .extend(sip.bound().iter().map(|bound| (sip_over(bound.transport), bound.address)));
-        tasks.spawn(control.serve(calls.clone(), stop.clone()));
+        tasks.spawn(control.serve(calls.clone(), registrations.clone(), stop.clone()));
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
-        let mut trusted = trust::keep(store.clone(), sip.clone(), calls.clone());
+        let mut trusted =
+            trust::keep(store.clone(), sip.clone(), calls.clone(), registrations.clone());
         // Who is ready takes its trunks' calls; names that take longer are found meanwhile.
         let _ = tokio::time::timeout(FIRST_LOOK, trusted()).await;
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trusted));
         let receiving = calls.clone();
         tasks.spawn(async move { receiving.receive(incoming).await });
         let webhooks = Some(webhooks);
-        Ok(Self { calls, sip, media, store, webhooks, certificates, stop, tasks, addresses })
+        Ok(Self {
+            calls,
+            sip,
+            media,
+            store,
+            registrations,
+            webhooks,
+            certificates,
+            stop,
+            tasks,
+            addresses,
+        })
     }
 
     async fn run(mut self, mut signals: Signals, drain: Duration) {
@@ -285,6 +305,7 @@ impl Server {
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         // Whoever is slower is cut off.
         let _ = tokio::time::timeout(patience.answers, tasks).await;
+        self.registrations.end(patience.registrars).await;
     }
 }
 

@@ -1,4 +1,5 @@
-//! From where SIP requests are taken: the trunks' addresses, kept up to date with their settings.
+//! From where SIP requests are taken, who we are there and where we are registered: the trunks'
+//! addresses and accounts, kept up to date with their settings.
 #![allow(clippy::disallowed_methods, reason = "a driver: looks names up against the clock")]
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use kaphila_sip::net::Sip;
 use tokio::sync::Mutex;
 
 use crate::call::Calls;
-use crate::store::{Store, Trunk};
+use crate::store::{Store, Trunk, TrunkId};
+use crate::trunk::registrations::Registrations;
 use crate::trunk::target::{Target, Targets};
 
 /// What `kaphila trunk` changes holds within two seconds.
@@ -20,19 +22,26 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// Each trunk by its name, as it was when its own was last found.
 type Known = BTreeMap<String, (Arc<Trunk>, Arc<Target>)>;
 
-/// One round: the call layer and the stack are told every trunk that may call us. A trunk whose
-/// name is not found any more keeps the addresses it had.
-pub(super) fn keep(store: Store, sip: Sip, calls: Calls) -> impl FnMut() -> BoxFuture<'static, ()> {
+/// One round: the call layer and the stack are told every trunk that may call us, and who we are
+/// there. A trunk whose name is not found any more keeps the addresses it had.
+pub(super) fn keep(
+    store: Store,
+    sip: Sip,
+    calls: Calls,
+    registrations: Arc<Registrations>,
+) -> impl FnMut() -> BoxFuture<'static, ()> {
     let (targets, known): (Arc<Targets>, Arc<Mutex<Known>>) = Default::default();
     move || {
         let (store, sip, calls) = (store.clone(), sip.clone(), calls.clone());
         let (targets, known) = (targets.clone(), known.clone());
+        let registrations = registrations.clone();
         async move {
             let trunks = match store.trunks().await {
                 Ok(trunks) => trunks,
                 Err(error) => return tracing::debug!(%error, "trunks could not be read"),
             };
             let enabled: Vec<Trunk> = trunks.into_iter().filter(|trunk| !trunk.disabled).collect();
+            let ids: Vec<TrunkId> = enabled.iter().map(|trunk| trunk.id).collect();
             let now = Instant::now();
             let found = join_all(enabled.iter().map(|trunk| targets.resolve(now, trunk))).await;
             let mut known = known.lock().await;
@@ -45,9 +54,14 @@ pub(super) fn keep(store: Store, sip: Sip, calls: Calls) -> impl FnMut() -> BoxF
                 }
             }
             calls.know_trunks(known.values().cloned());
-            let peers = known.values().flat_map(|(_, target)| target.peers.clone());
+            let targets: Vec<Arc<Target>> =
+                known.values().map(|(_, target)| Arc::clone(target)).collect();
+            let peers = targets.iter().flat_map(|target| target.peers.clone());
+            let accounts = targets.iter().filter_map(|target| target.credentials.clone());
             // A stack that is gone is being shut down.
             let _ = sip.set_trusted(peers.collect()).await;
+            let _ = sip.set_accounts(accounts.collect()).await;
+            let _ = registrations.keep(&ids, &targets).await;
         }
         .boxed()
     }

@@ -232,7 +232,9 @@ impl Store {
     /// The database.
     pub async fn put_trunk(&self, trunk: TrunkSettings, now: Millis) -> Result<(), StoreError> {
         let subject = Subject::Trunk(trunk.name.clone());
-        let op = self.audited("trunk.add", subject, ops::PutTrunk { trunk, now });
+        let has_password = trunk.password.is_some();
+        let mut op = self.audited("trunk.add", subject, ops::PutTrunk { trunk, now });
+        op.act.unseen = has_password; // it may be another one than before
         let done = self.write(op).await;
         self.changed();
         done

@@ -3,8 +3,9 @@
 //! It knows that file's sections, templates and options, and what of them a trunk of ours can be. It
 //! refuses to know where trunks are stored. Start at [`read`].
 //!
-//! An endpoint with an aor that has a contact becomes a trunk. Each option is carried over, or told
-//! by its line; an endpoint that needs what is not built is refused whole.
+//! An endpoint with an aor that has a contact becomes a trunk, with the account of its outbound_auth
+//! and registered where a registration proves itself by the same. Each option is carried over, or
+//! told by its line; an endpoint that needs what is not built is refused whole.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use std::net::IpAddr;
 use kaphila_sip::message::{Transport, Uri};
 
 use crate::number::Number;
-use crate::store::{List, TrunkSettings};
+use crate::store::{List, Password, TrunkSettings};
 
 /// What a file holds.
 #[derive(Debug, Default, PartialEq)]
@@ -81,6 +82,9 @@ const SAME: &[&str] = &[
     "context",
     "contact",
     "endpoint",
+    "outbound_auth",
+    "server_uri",
+    "client_uri",
     "match",
     "allow",
     "disallow",
@@ -109,7 +113,6 @@ const SAME: &[&str] = &[
 
 /// Options that a trunk cannot do without, where they are set, and we do not have.
 const NEEDED: &[(&str, &str)] = &[
-    ("outbound_auth", "digest authentication is not built yet"),
     ("auth", "digest authentication of the carrier is not built yet"),
     ("media_encryption", "SRTP is not built yet"),
 ];
@@ -119,18 +122,21 @@ const NEEDED: &[(&str, &str)] = &[
 pub fn read(text: &str, has_codec: fn(&str) -> bool) -> Found {
     let mut found = Found::default();
     let sections = sections(text, &mut found.refused);
+    let mut auths = Vec::new();
     for endpoint in sections.iter().filter(|section| section.kind() == "endpoint") {
         match trunk(endpoint, &sections, has_codec, &mut found.notes) {
-            Ok(trunk) if found.trunks.iter().any(|other| other.name == trunk.name) => {
+            Ok((trunk, _)) if found.trunks.iter().any(|other| other.name == trunk.name) => {
                 found.refused.push(note(endpoint.line, format!("{} is there twice", trunk.name)));
             }
-            Ok(trunk) => found.trunks.push(trunk),
+            Ok((trunk, auth)) => {
+                auths.push(auth);
+                found.trunks.push(trunk);
+            }
             Err(refusal) => found.refused.push(refusal),
         }
     }
     for section in sections.iter().filter(|section| section.kind() == "registration") {
-        let text = format!("[{}]: registration is not built yet", section.name);
-        found.refused.push(note(section.line, text));
+        register(section, &auths, &mut found);
     }
     let kinds = ["endpoint", "aor", "auth", "identify", "registration", "transport"];
     for section in sections.iter().filter(|section| !kinds.contains(&section.kind())) {
@@ -245,12 +251,50 @@ fn uncommented(line: &str, in_comment: &mut bool) -> String {
     }
 }
 
+/// Registers the trunks that prove themselves by the same section as a registration.
+fn register(section: &Section, auths: &[Option<String>], found: &mut Found) {
+    let auth = section.get("outbound_auth");
+    let of = |(trunk, own): &(&mut TrunkSettings, &Option<String>)| {
+        auth.is_some() && own.as_deref() == auth && trunk.username.is_some()
+    };
+    let trunks: Vec<_> = found.trunks.iter_mut().zip(auths).filter(of).collect();
+    if trunks.is_empty() {
+        let text =
+            format!("[{}]: no trunk has the outbound_auth of this registration", section.name);
+        found.refused.push(note(section.line, text));
+        return;
+    }
+    let domain = section.get("client_uri").and_then(|uri| uri.rsplit_once('@')).map(|(_, it)| it);
+    let domain = domain.map(|text| text.split([';', ':', '>']).next().unwrap_or(text).to_owned());
+    for (trunk, _) in trunks {
+        trunk.register = true;
+        let host = trunk.uri.strip_prefix("sip:").unwrap_or_default();
+        let host = host.split([':', ';']).next().unwrap_or_default().to_owned();
+        if trunk.from_domain.is_none() {
+            trunk.from_domain = domain.clone().filter(|domain| *domain != host);
+        }
+    }
+    unused(section, &mut found.notes);
+}
+
+/// Username, password and realm of an `auth` section.
+fn account(section: &Section) -> Result<(String, Password, Option<String>), String> {
+    if let Some(kind) = section.get("auth_type").filter(|kind| *kind != "userpass") {
+        return Err(format!("auth_type={kind}: the password itself is needed (userpass)"));
+    }
+    let username = section.get("username").ok_or("its auth has no username")?;
+    let password = section.get("password").ok_or("its auth has no password")?;
+    let realm = section.get("realm").filter(|realm| *realm != "*").map(str::to_owned);
+    Ok((username.to_owned(), Password::new(password), realm))
+}
+
+/// A trunk, and the name of the section that it proves itself by.
 fn trunk(
     endpoint: &Section,
     sections: &[Section],
     has_codec: fn(&str) -> bool,
     notes: &mut Vec<Note>,
-) -> Result<TrunkSettings, Note> {
+) -> Result<(TrunkSettings, Option<String>), Note> {
     let name = endpoint.name.as_str();
     let refuse = |text: String| note(endpoint.line, format!("[{name}] is left out: {text}"));
     if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -268,6 +312,16 @@ fn trunk(
     let contact = aor.and_then(|aor| aor.get("contact"));
     let contact = contact.ok_or_else(|| refuse("its aor has no contact to dial".to_owned()))?;
     let uri = dialled(endpoint.get("outbound_proxy").unwrap_or(contact)).map_err(refuse)?;
+    let auth = endpoint.get("outbound_auth");
+    let account = auth.map(|name| {
+        let section = of("auth", name).ok_or(format!("there is no auth [{name}]"))?;
+        account(section)
+    });
+    let account = account.transpose().map_err(refuse)?;
+    let (username, password, realm) = match account {
+        Some((username, password, realm)) => (Some(username), Some(password), realm),
+        None => (None, None, None),
+    };
     let identifies = sections
         .iter()
         .filter(|section| section.kind() == "identify" && section.get("endpoint") == Some(name));
@@ -285,7 +339,7 @@ fn trunk(
         }
     }
     let caller = endpoint.get("callerid").or_else(|| endpoint.get("from_user"));
-    Ok(TrunkSettings {
+    let settings = TrunkSettings {
         // Asterisk dials what its dial plan says: nothing is put before it.
         prefix: String::new(),
         caller_id: caller.and_then(|text| caller_id(text, endpoint.line, notes)),
@@ -303,8 +357,12 @@ fn trunk(
         codecs: codecs(endpoint, has_codec, notes),
         allow: List(allow),
         learn_rtp: endpoint.get("rtp_symmetric") == Some("yes"),
+        username,
+        password,
+        realm,
         ..TrunkSettings::new(name, uri)
-    })
+    };
+    Ok((settings, auth.map(str::to_owned)))
 }
 
 /// `sip:user@host:port;transport=tcp` without its user: numbers take that place. UDP is what a URI

@@ -38,18 +38,24 @@ aors=two
 --;
 [three](carrier)
 aors=three
-outbound_auth=three
+outbound_auth=three-auth
 [three]
 type=aor
 contact=sip:carrier.example
-[three]
+[three-auth]
 type=auth
 auth_type=userpass
 username=shop
 password=secret-4711
 [three]
 type=registration
+outbound_auth=three-auth
 server_uri=sip:carrier.example
+client_uri=sip:shop@customers.carrier.example
+expiration=600
+[four]
+type=registration
+server_uri=sip:other.example
 [udp]
 type=transport
 protocol=udp
@@ -72,22 +78,30 @@ fn an_endpoint_with_its_aor_and_identify_is_a_trunk_and_the_rest_is_told_by_its_
         learn_rtp: true,
         ..TrunkSettings::new("one", "sip:198.51.100.7:5062")
     };
-    assert_eq!(found.trunks, [trunk]);
+    let account = TrunkSettings {
+        prefix: String::new(),
+        from_domain: Some("customers.carrier.example".to_owned()),
+        codecs: List(vec!["PCMU".to_owned(), "PCMA".to_owned()]),
+        username: Some("shop".to_owned()),
+        password: Some(Password::new("secret-4711")),
+        register: true,
+        ..TrunkSettings::new("three", "sip:carrier.example")
+    };
+    assert_eq!(found.trunks, [trunk, account]);
     let lines = |notes: &[Note]| notes.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         lines(&found.notes),
         [
             "line 9: allow=g722: this codec is not built yet",
             "line 15: t38_udptl=yes is not carried over",
-            "line 49: [acl] of type `acl` is not carried over",
+            "line 31: allow=g722: this codec is not built yet",
+            "line 47: expiration=600 is not carried over",
+            "line 55: [acl] of type `acl` is not carried over",
         ]
     );
     assert_eq!(
         lines(&found.refused),
-        [
-            "line 31: [three] is left out: outbound_auth: digest authentication is not built yet",
-            "line 42: [three]: registration is not built yet",
-        ]
+        ["line 48: [four]: no trunk has the outbound_auth of this registration",]
     );
     assert!(!format!("{found:?}").contains("4711"), "a password is not told");
 }
@@ -111,6 +125,19 @@ fn what_cannot_be_read_or_dialled_is_refused_by_its_line() {
             "transport=ws is not built",
         ),
         ("[a]\ntype=endpoint\nmedia_encryption=sdes\n", "SRTP is not built yet"),
+        (
+            "[a]\ntype=endpoint\naors=a\nauth=b\n[a]\ntype=aor\ncontact=sip:x\n",
+            "digest authentication of the carrier is not built yet",
+        ),
+        (
+            "[a]\ntype=endpoint\naors=a\noutbound_auth=b\n[a]\ntype=aor\ncontact=sip:x\n",
+            "there is no auth [b]",
+        ),
+        (
+            "[a]\ntype=endpoint\naors=a\noutbound_auth=a\n[a]\ntype=aor\ncontact=sip:x\n\
+             [a]\ntype=auth\nauth_type=md5\nusername=u\nmd5_cred=0\n",
+            "the password itself is needed",
+        ),
     ] {
         let found = read_it(text);
         assert!(found.trunks.is_empty(), "{text}");

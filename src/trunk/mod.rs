@@ -6,5 +6,6 @@
 pub mod import;
 pub mod limits;
 pub mod probe;
+pub mod registrations;
 pub mod route;
 pub mod target;

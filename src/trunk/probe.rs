@@ -31,6 +31,18 @@ pub struct Answer {
     pub round_trip: Duration,
 }
 
+impl Answer {
+    /// What it says of the trunk's account, if that is wrong.
+    #[must_use]
+    pub fn refused(&self, trunk: &Trunk) -> Option<&'static str> {
+        let has_account = trunk.settings.username.is_some();
+        match self.status {
+            401 | 407 if has_account => Some("it does not take the username, password or realm"),
+            _ => None,
+        }
+    }
+}
+
 /// Resolves `trunk` and sends it OPTIONS; waits `timeout` for the answer.
 pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Probe {
     let target = match Target::resolve(trunk).await {
@@ -77,6 +89,7 @@ async fn ask(
         transport: target.transport,
         tls_name: target.tls_name.clone(),
         timeout,
+        credentials: target.credentials.clone(),
     };
     let sent = Instant::now();
     let answer = stack.options(spec).await.map_err(|error| error.to_string())?;

@@ -8,14 +8,18 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kaphila_sip::auth::Credentials;
 use kaphila_sip::endpoint::Network;
 use kaphila_sip::message::{HeaderName, HeaderValue, Host, NameAddr, Scheme, Transport, Uri};
+use kaphila_sip::register::RegisterSpec;
 
 use crate::number::Number;
 use crate::store::{Millis, Trunk, TrunkId};
 
 /// How long names are looked up for.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The expiry that a registration asks for, in seconds: the default of RFC 3261 §10.2.
+const EXPIRES: u32 = 3_600;
 
 /// A trunk that can be dialled.
 #[derive(Debug, Clone)]
@@ -38,6 +42,11 @@ pub struct Target {
     pub local: IpAddr,
     /// From where its requests are taken.
     pub peers: Vec<Network>,
+    /// Who we are to it, should it ask: proved to its own addresses and no others.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Its addresses, the one that is dialled first.
+    addresses: Vec<SocketAddr>,
+    register: bool,
     /// The host names and addresses that are its own.
     pub hosts: Vec<String>,
     /// The names of the codecs that it is offered, best first; empty: the server's.
@@ -120,7 +129,15 @@ impl Target {
         let mut hosts: Vec<String> = addresses.iter().map(|it| it.ip().to_string()).collect();
         hosts.push(uri.host.to_string());
         let allowed = settings.allow.iter().filter_map(|text| text.parse().ok());
-        let peers = addresses.iter().map(|it| Network::from(it.ip())).chain(allowed).collect();
+        let peers: Vec<Network> =
+            addresses.iter().map(|it| Network::from(it.ip())).chain(allowed).collect();
+        let account = settings.username.as_ref().zip(settings.password.as_ref());
+        let credentials = account.map(|(username, password)| Credentials {
+            username: username.clone(),
+            password: password.reveal().to_owned(),
+            realm: settings.realm.clone(),
+            destinations: peers.clone(),
+        });
         Ok(Self {
             id: trunk.id,
             name: settings.name.clone(),
@@ -130,6 +147,9 @@ impl Target {
             large_over_tcp: uri.transport().is_none(),
             local,
             peers,
+            credentials: credentials.map(Arc::new),
+            addresses: addresses.to_vec(),
+            register: settings.register,
             hosts,
             codecs: settings.codecs.to_vec(),
             prefix: settings.prefix.clone(),
@@ -202,8 +222,46 @@ impl Target {
         }
     }
 
-    /// From: the caller, or nobody (RFC 3323 §4.1.1.3).
+    /// What is registered at the trunk, if it is to be.
+    #[must_use]
+    pub fn registration(&self) -> Option<RegisterSpec> {
+        let credentials = self.credentials.clone().filter(|_| self.register)?;
+        let user = self.account()?.to_owned();
+        let mut registrar = Uri::sip(None, self.uri.host.clone(), self.uri.port);
+        registrar.params = self.uri.params.clone();
+        registrar.scheme = self.uri.scheme.clone();
+        let mut aor = Uri::sip(Some(&user), self.domain(), None);
+        aor.scheme = self.uri.scheme.clone();
+        Some(RegisterSpec {
+            registrar,
+            aor: NameAddr::new(aor),
+            contact_user: user,
+            remotes: self.addresses.clone(),
+            transport: self.transport,
+            tls_name: self.tls_name.clone(),
+            credentials: Some(credentials),
+            expires: EXPIRES,
+        })
+    }
+
+    /// The name of our account; some carriers give the domain with it.
+    fn account(&self) -> Option<&str> {
+        let username = self.credentials.as_deref()?.username.as_str();
+        Some(username.split_once('@').map_or(username, |(user, _)| user))
+    }
+
+    /// The domain of our account.
+    fn domain(&self) -> Host {
+        let domain = self.from_domain.as_deref().and_then(|domain| Host::parse(domain).ok());
+        domain.unwrap_or_else(|| self.uri.host.clone())
+    }
+
+    /// From: the caller; else our account, which a carrier wants to see there; else nobody
+    /// (RFC 3323 §4.1.1.3).
     fn from(&self, caller: Option<&str>) -> NameAddr {
+        if let Some(account) = self.account() {
+            return NameAddr::new(Uri::sip(Some(caller.unwrap_or(account)), self.domain(), None));
+        }
         let Some(caller) = caller else {
             let host = Host::Name("anonymous.invalid".into());
             let mut from = NameAddr::new(Uri::sip(Some("anonymous"), host, None));
@@ -407,6 +465,32 @@ mod tests {
         let addressing = target.addressing(&number("4420"), None, Some(&redirect));
         assert_eq!(addressing.request_uri, redirect);
         assert_eq!(addressing.to.to_string(), "<sip:004420@127.0.0.2:5070>");
+    }
+
+    /// The account is proved to the trunk's own addresses, and stands where no caller does.
+    #[tokio::test]
+    async fn an_account_is_bound_to_its_trunk() {
+        let target = target(|it| {
+            it.username = Some("alice@carrier.example".to_owned());
+            it.password = Some(crate::store::Password::new("wonderland"));
+            it.register = true;
+            it.allow.0 = vec!["192.0.2.0/24".to_owned()];
+        });
+        let target = target.await.unwrap();
+        let credentials = target.credentials.clone().unwrap();
+        assert!(credentials.belong_to([127, 0, 0, 2].into()));
+        assert!(credentials.belong_to([192, 0, 2, 9].into()));
+        assert!(!credentials.belong_to([198, 51, 100, 1].into()));
+        assert!(!format!("{target:?}").contains("wonderland"));
+        let from = |caller| target.addressing(&number("4420"), caller, None).from.to_string();
+        assert_eq!(from(None), "<sip:alice@127.0.0.2>");
+        assert_eq!(from(Some("4930")), "<sip:4930@127.0.0.2>");
+        let spec = target.registration().unwrap();
+        assert_eq!(spec.registrar.to_string(), "sip:127.0.0.2:5070");
+        assert_eq!(spec.aor.to_string(), "<sip:alice@127.0.0.2>");
+        assert_eq!(spec.contact_user, "alice");
+        let plain = self::target(|it| it.register = true).await.unwrap();
+        assert!(plain.registration().is_none(), "without an account");
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &[]),
-    ("control", &["call", "cli"]),
+    ("control", &["call", "cli", "trunk"]),
     ("dial", &["cli", "media", "number", "phone", "sip", "trunk"]),
     ("phone", &["cli", "config", "media", "sip", "store", "tls", "tts"]),
     (

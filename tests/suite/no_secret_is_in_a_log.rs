@@ -14,6 +14,7 @@ use crate::support::program::{Site, eventually};
 
 const GOOGLE_KEY: &str = "AIzaSyTheKeyThatOpensSpeech";
 const TOKEN: &str = "token-of-the-receiver";
+const PASSWORD: &str = "password-of-the-trunk";
 const TYPED: &str = "47110815";
 const SENT: &str = "86420975";
 
@@ -45,6 +46,12 @@ async fn at_the_finest_level() {
     site.set("KAPHILA_TTS_GOOGLE_API_KEY_FILE", site.path("google.key").display().to_string());
     site.set("KAPHILA_TTS_GOOGLE_ENDPOINT", google.uri());
     site.set("RUST_LOG", "trace");
+    // A trunk with an account that registers, at the exchange, which knows no REGISTER.
+    std::fs::write(site.path("trunk.secret"), PASSWORD).unwrap();
+    let (uri, file) = (format!("sip:{}", carrier.address), site.path("trunk.secret"));
+    let account = ["--username", "alice", "--register", "--password-file"];
+    let add = ["trunk", "add", "account", "--uri", &uri];
+    site.done(&[&add[..], &account, &[&file.display().to_string()]].concat()).await;
     let mut hooks = Hooks::start().await;
     let id = site.key_id.as_str();
     let mut serving = site.serve(&[]).await;
@@ -119,6 +126,7 @@ async fn at_the_finest_level() {
         bare(&old),
         GOOGLE_KEY.to_owned(),
         TOKEN.to_owned(),
+        PASSWORD.to_owned(),
         // Whole, and as far as they came.
         TYPED[..7].to_owned(),
         SENT[..7].to_owned(),

@@ -283,7 +283,9 @@ async fn exported_trunks_are_made_again_by_a_shell() {
     let all = "trunk add it's;all --uri sip:carrier.example:5070 --prefix +1 --identity pai \
         --from-domain us.example --caller-id 19172452367 --max-channels 30 --max-cps 5 \
         --codecs PCMA,PCMU --allow 203.0.113.0/24 --allow 198.51.100.9 --allow-prefix 1 \
-        --deny-prefix 1900 --learn-rtp --allow-star-hash";
+        --deny-prefix 1900 --learn-rtp --allow-star-hash --username alice@carrier.example \
+        --password-file it's;all.password --realm carrier --register";
+    fs::write(site.path("it's;all.password"), "wonderland\n").unwrap();
     site.done(&all.split_whitespace().collect::<Vec<_>>()).await;
     site.done(&["trunk", "add", "bare", "--uri", "sip:198.51.100.8", "--prefix", ""]).await;
     site.done(&["trunk", "disable", "bare"]).await;
@@ -295,14 +297,55 @@ async fn exported_trunks_are_made_again_by_a_shell() {
         all
     };
     let before = trunks(&site).await;
+    assert!(!before.to_string().contains("wonderland"), "{before}");
     let script = site.done(&["trunk", "export"]).await;
     let other = Site::new().await;
     let mut shell = tokio::process::Command::new("sh");
     shell.arg("-ec").arg(script.replace("kaphila ", concat!(env!("CARGO_BIN_EXE_kaphila"), " ")));
-    shell.env("KAPHILA_CONFIG", other.path("kaphila.toml"));
+    shell.env("KAPHILA_CONFIG", other.path("kaphila.toml")).current_dir(other.folder());
+    assert!(!script.contains("wonderland"), "the file of a password is named, not the password");
+    fs::write(other.path("it's;all.password"), "wonderland\n").unwrap();
     let done = shell.output().await.unwrap();
     assert!(done.status.success(), "{script}{}", text(&done.stderr));
     assert_eq!(trunks(&other).await, before, "{script}");
+}
+
+#[tokio::test]
+async fn an_account_needs_its_password_and_shows_it_nowhere() {
+    let site = Site::new().await;
+    let secret = site.path("secret").display().to_string();
+    let add = ["trunk", "add", "a", "--uri", "sip:198.51.100.7", "--username", "alice"];
+    let with = |more: &[&'static str]| [&add, more].concat();
+    refused(&site, &add, 2, "--password-file").await;
+    refused(&site, &["trunk", "add", "a", "--uri", "sip:x", "--register"], 2, "--username").await;
+    refused(&site, &with(&["--password-file", "/nowhere/x"]), 1, "/nowhere/x").await;
+    fs::write(&secret, "\n").unwrap();
+    let whole = [&add[..], &["--password-file", &secret]].concat();
+    refused(&site, &whole, 1, "one line").await;
+    fs::write(&secret, "wonderland\n").unwrap();
+    site.done(&whole).await;
+    // Another password is an act, though nothing of it is told.
+    fs::write(&secret, "looking-glass\n").unwrap();
+    site.done(&whole).await;
+    for words in [
+        &["trunk", "show", "a"][..],
+        &["trunk", "show", "a", "--json"],
+        &["trunk", "list", "--json"],
+        &["trunk", "export"],
+        &["trunk", "export", "--json"],
+        &["audit"],
+        &["audit", "--json"],
+    ] {
+        let said = site.done(words).await;
+        assert!(said.contains("alice") || words[0] == "audit", "{words:?}: {said}");
+        assert!(
+            !said.contains("wonderland") && !said.contains("looking-glass"),
+            "{words:?}: {said}"
+        );
+    }
+    let acts = json_of(&site, &["audit", "--json"]).await;
+    assert_eq!(acts.as_array().unwrap().len(), 2, "{acts}");
+    assert_eq!(acts[0]["changes"]["password"], json!([null, "***"]), "{acts}");
 }
 
 #[tokio::test]
@@ -323,11 +366,13 @@ async fn trunks_of_asterisk_are_taken_over_and_what_is_not_is_told() {
     assert_eq!(trunk["uri"], "sip:198.51.100.7", "{trunk}");
     assert_eq!((&trunk["prefix"], &trunk["codecs"]), (&json!(""), &json!(["PCMA"])));
     refused_with(&site, &["trunk", "import", &file], "exists already").await;
-    let more = format!("{one}[two]\ntype=endpoint\naors=two\noutbound_auth=two\n");
+    let more = format!(
+        "{one}[two]\ntype=endpoint\naors=two\noutbound_auth=two\n[two]\ntype=aor\ncontact=sip:x\n"
+    );
     fs::write(&file, more).unwrap();
     let output = site.kaphila(&["trunk", "import", "--update", &file]).await;
     assert_eq!((code(&output), text(&output.stdout)), (1, "trunk one taken over\n".to_owned()));
-    assert!(text(&output.stderr).contains("[two] is left out: outbound_auth"));
+    assert!(text(&output.stderr).contains("[two] is left out: there is no auth [two]"));
     refused(&site, &["trunk", "import", "/nowhere/pjsip.conf"], 1, "/nowhere/pjsip.conf").await;
 }
 

@@ -171,6 +171,7 @@ fn invite(target: &Target, number: &Number, caller: &Number) -> String {
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),
         peers: target.peers.clone(),
+        credentials: target.credentials.clone(),
     };
     let mut endpoint = Endpoint::new(EndpointConfig::default());
     let ours: SocketAddr = ([127, 0, 0, 1], 5_060).into();

@@ -55,13 +55,7 @@ impl Challenge {
         if !scheme.eq_ignore_ascii_case("Digest") {
             return None;
         }
-        let parameter = |name: &str| {
-            let mut all = split_outside(parameters, b',').filter_map(|one| one.split_once('='));
-            let (_, value) = all.find(|(n, _)| trim(n).eq_ignore_ascii_case(name))?;
-            let value = trim(value);
-            let text = quoted_string(value).map_or(value.into(), |(text, _)| text);
-            Some(text.into_owned())
-        };
+        let parameter = |name: &str| parameter(parameters, name);
         let algorithm = parameter("algorithm");
         let (hash, session) = read_algorithm(algorithm.as_deref().unwrap_or("MD5"))?;
         Some(Self {
@@ -87,6 +81,21 @@ impl Challenge {
             (Algorithm::Sha512_256, true) => "SHA-512-256-sess",
         }
     }
+}
+
+/// The nonce that an `Authentication-Info` or `Proxy-Authentication-Info` gives for the next
+/// request (RFC 7616 §3.5).
+pub(super) fn next_nonce(info: &str) -> Option<String> {
+    parameter(info, "nextnonce").filter(|nonce| !nonce.is_empty())
+}
+
+/// The text of one of the comma-separated parameters.
+fn parameter(parameters: &str, name: &str) -> Option<String> {
+    let mut all = split_outside(parameters, b',').filter_map(|one| one.split_once('='));
+    let (_, value) = all.find(|(n, _)| trim(n).eq_ignore_ascii_case(name))?;
+    let value = trim(value);
+    let text = quoted_string(value).map_or(value.into(), |(text, _)| text);
+    Some(text.into_owned())
 }
 
 fn read_algorithm(name: &str) -> Option<(Algorithm, bool)> {

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -10,7 +11,7 @@ use super::Endpoint;
 use super::config::{Event, OptionsId};
 use super::large::set_via;
 use super::schedule::Owner;
-use super::table::{Client, ClientMachine, ClientUser, Path};
+use super::table::{Client, ClientMachine, ClientUser, How, Path};
 use crate::invite::{
     Context, Effect, Failure, Handled, Hop, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
 };
@@ -164,6 +165,11 @@ impl Endpoint {
                     };
                     let is_large_ok = self.may_use_tcp(id) && !is_cancel;
                     let user = ClientUser::Leg(id, purpose);
+                    let credentials = self.credentials_of(user);
+                    self.authorize(credentials.as_ref(), path.remote.ip(), &mut request);
+                    if let Some(entry) = self.legs.get_mut(&id) {
+                        entry.leg.note_sent(&request);
+                    }
                     self.start_request(now, user, path, request, is_large_ok);
                 }
                 Effect::Send { mut request, remote } => {
@@ -232,29 +238,21 @@ impl Endpoint {
         now: Instant,
         leg: LegId,
         path: Path,
-        mut request: Request,
-        timer_b: std::time::Duration,
+        request: Request,
+        timer_b: Duration,
     ) -> Option<u64> {
-        let key = ClientKey::of_request(&request).ok()?;
         let is_large_ok = self.may_use_tcp(leg);
-        let (path, or_else) = self.by_size(path, &mut request, is_large_ok);
-        if or_else.is_some()
-            && let (Some(entry), Ok(via)) = (self.legs.get_mut(&leg), request.via())
+        let how = How { timer_b: Some(timer_b), is_large_ok, ..How::default() };
+        self.start(now, ClientUser::Invite(leg), path, request, how)
+    }
+
+    /// A CANCEL goes after its INVITE, which its size may have sent another way.
+    fn note_detour(&mut self, leg: LegId, path: &Path, is_detour: bool, invite: &Request) {
+        if let (Some(entry), Ok(via)) = (self.legs.get_mut(&leg), invite.via())
+            && (is_detour || entry.detour.is_some())
         {
             entry.detour = Some((path.clone(), via));
         }
-        let is_reliable = self.transport_of(path.local).is_reliable();
-        let timers = &self.config.timers;
-        let mut actions = Vec::new();
-        let machine = ClientInvite::new(now, request, is_reliable, timers, timer_b, &mut actions);
-        let or_else = or_else.map(|path| (path, timer_b));
-        let client = Client {
-            or_else,
-            ..Client::new(ClientMachine::Invite(machine), ClientUser::Invite(leg), path)
-        };
-        let id = self.clients.insert(key, client);
-        self.client_actions(now, id, actions);
-        Some(id)
     }
 
     pub(super) fn start_request(
@@ -262,19 +260,75 @@ impl Endpoint {
         now: Instant,
         user: ClientUser,
         path: Path,
-        mut request: Request,
+        request: Request,
         is_large_ok: bool,
     ) -> Option<u64> {
+        self.start(now, user, path, request, How { is_large_ok, ..How::default() })
+    }
+
+    /// Starts a request once more for who waits for it, its challenge being answered.
+    pub(super) fn resend(
+        &mut self,
+        now: Instant,
+        user: ClientUser,
+        path: Path,
+        request: Request,
+        how: How,
+    ) {
+        if let Some(entry) = user.leg().and_then(|leg| self.legs.get_mut(&leg)) {
+            entry.leg.note_sent(&request);
+        }
+        let id = self.start(now, user, path, request, how);
+        match user {
+            ClientUser::Invite(leg) => {
+                if let Some(entry) = self.legs.get_mut(&leg) {
+                    entry.invite = id;
+                }
+            }
+            ClientUser::Options(options) => {
+                if let Some(asked) = self.options.get_mut(&options) {
+                    asked.client = id;
+                }
+            }
+            ClientUser::Registration(registration) => {
+                if let Some(entry) = self.registrations.get_mut(&registration) {
+                    entry.client = id;
+                }
+            }
+            ClientUser::Leg(..) | ClientUser::Nobody(_) => {}
+        }
+    }
+
+    /// Starts a client transaction.
+    fn start(
+        &mut self,
+        now: Instant,
+        user: ClientUser,
+        path: Path,
+        mut request: Request,
+        how: How,
+    ) -> Option<u64> {
         let key = ClientKey::of_request(&request).ok()?;
-        let (path, or_else) = self.by_size(path, &mut request, is_large_ok);
+        let (path, or_else) = self.by_size(path, &mut request, how.is_large_ok);
+        if let ClientUser::Invite(leg) = user {
+            self.note_detour(leg, &path, or_else.is_some(), &request);
+        }
         let is_reliable = self.transport_of(path.local).is_reliable();
-        let mut actions = Vec::new();
         let timers = &self.config.timers;
-        let machine = ClientNonInvite::new(now, request, is_reliable, timers, &mut actions);
-        let or_else = or_else.map(|path| (path, timers.transaction_timeout()));
-        let client = Client { or_else, ..Client::new(ClientMachine::Other(machine), user, path) };
+        let give_up = how.timer_b.unwrap_or_else(|| timers.transaction_timeout());
+        let mut out = Vec::new();
+        let machine = if how.timer_b.is_some() {
+            let (request, out) = (request, &mut out);
+            let machine = ClientInvite::new(now, request, is_reliable, timers, give_up, out);
+            ClientMachine::Invite(machine)
+        } else {
+            let machine = ClientNonInvite::new(now, request, is_reliable, timers, &mut out);
+            ClientMachine::Other(machine)
+        };
+        let or_else = or_else.map(|path| (path, give_up));
+        let client = Client { or_else, how, ..Client::new(machine, user, path) };
         let id = self.clients.insert(key, client);
-        self.client_actions(now, id, actions);
+        self.client_actions(now, id, out);
         Some(id)
     }
 
@@ -300,8 +354,15 @@ impl Endpoint {
     }
 
     /// A response to a transaction of ours; false if its state had no arrow for it.
-    pub(super) fn client_response(&mut self, now: Instant, id: u64, response: Response) -> bool {
+    pub(super) fn client_response(
+        &mut self,
+        now: Instant,
+        id: u64,
+        from: SocketAddr,
+        response: Response,
+    ) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
+        client.answered_from = Some(from);
         let mut actions = Vec::new();
         let outcome = client.machine.handle_response(now, response, &mut actions);
         self.count(outcome);
@@ -319,7 +380,11 @@ impl Endpoint {
         for action in actions {
             match action {
                 Action::Send { data, .. } => is_stuck |= !self.client_send(now, id, data),
-                Action::Response(response) => self.client_result(now, user, Ok(response)),
+                Action::Response(response) => {
+                    if !self.answers_challenge(now, id, &response) {
+                        self.client_result(now, user, Ok(response));
+                    }
+                }
                 Action::Timeout => self.client_result(now, user, Err(Failure::Timeout)),
                 Action::TransportError => {
                     let failure = Failure::Transport(error.to_owned());
@@ -353,7 +418,10 @@ impl Endpoint {
                         self.input(now, leg, |leg, cx| leg.handle_outcome(cx, purpose, &result));
                 }
             }
-            (ClientUser::Options(_), Ok(response)) if response.is_provisional() => {}
+            (ClientUser::Nobody(_), _) => {}
+            (ClientUser::Options(_) | ClientUser::Registration(_), Ok(response))
+                if response.is_provisional() => {}
+            (ClientUser::Registration(id), result) => self.registration_result(now, id, result),
             (ClientUser::Options(id), result) => {
                 self.options_result(id, result.map(|response| response.status));
             }

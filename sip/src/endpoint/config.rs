@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::network::Network;
+use crate::auth::Credentials;
 use crate::invite::{Failure, IncomingCall, LegEvent, LegId};
 use crate::message::{NameAddr, Transport, Uri};
+use crate::register::RegistrationState;
 use crate::timer::TimerConfig;
 
 /// What an endpoint is told once.
@@ -126,7 +128,18 @@ pub enum Event {
         /// The final status, or why there was none.
         result: Result<u16, Failure>,
     },
+    /// A [registration](super::Endpoint::register) has changed.
+    Registration {
+        /// Which.
+        id: RegistrationId,
+        /// What it is now.
+        state: RegistrationState,
+    },
 }
+
+/// A registration that is kept up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RegistrationId(pub u64);
 
 /// An OPTIONS that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,6 +160,8 @@ pub struct OptionsSpec {
     pub tls_name: Option<String>,
     /// How long an answer is waited for.
     pub timeout: Duration,
+    /// Who we are to the trunk, should it ask.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 /// An INVITE or OPTIONS that cannot be sent. All are the caller's fault but `Full`.
@@ -189,6 +204,8 @@ pub struct Stats {
     pub options: usize,
     /// Connections, those that are being opened included.
     pub connections: usize,
+    /// Registrations kept up.
+    pub registrations: usize,
 }
 
 /// Whether a source is one of `networks`.

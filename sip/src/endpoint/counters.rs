@@ -25,6 +25,10 @@ pub struct Counters {
     pub stray_responses: u64,
     /// 2xx that nobody waited for, ended by ACK and BYE.
     pub stray_answers: u64,
+    /// Challenges that were answered.
+    pub challenges_answered: u64,
+    /// Challenges that were not, by their fault.
+    pub challenges_refused: BTreeMap<&'static str, u64>,
     /// Calls refused for want of room.
     pub overload: u64,
     /// Transport errors.

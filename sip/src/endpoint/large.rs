@@ -64,9 +64,16 @@ impl Endpoint {
                 let machine = ClientInvite::new(now, request, false, timers, timer_b, &mut actions);
                 ClientMachine::Invite(machine)
             }
-            ClientUser::Leg(..) | ClientUser::Options(_) => ClientMachine::Other(
-                ClientNonInvite::new(now, request, false, timers, &mut actions),
-            ),
+            ClientUser::Nobody(_) => return false, // it was answered
+            ClientUser::Leg(..) | ClientUser::Options(_) | ClientUser::Registration(_) => {
+                ClientMachine::Other(ClientNonInvite::new(
+                    now,
+                    request,
+                    false,
+                    timers,
+                    &mut actions,
+                ))
+            }
         };
         if let Some(client) = self.clients.get_mut(id) {
             client.machine = machine;

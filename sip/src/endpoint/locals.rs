@@ -34,7 +34,8 @@ impl fmt::Debug for Routing {
 
 impl Endpoint {
     /// Tells of a bound socket. Of several of a transport and address family, the one that is
-    /// bound to the address on the route is used for what goes out, else the first.
+    /// bound to the address on the route is used for what goes out, else the first. One that is
+    /// told again is known by what is told last.
     pub fn add_local(
         &mut self,
         id: LocalId,
@@ -43,6 +44,7 @@ impl Endpoint {
         advertised: Advertised,
     ) {
         let contact = Some(transport).filter(|transport| transport.is_reliable());
+        self.locals.retain(|local| local.id != id);
         self.locals.push(Local { id, transport, bound, advertised, contact });
     }
 

@@ -9,6 +9,7 @@
 //! [`Endpoint::poll_event`], then ask [`Endpoint::poll_timeout`].
 
 mod carry;
+mod challenge;
 mod config;
 mod connections;
 mod counters;
@@ -17,6 +18,7 @@ mod locals;
 mod network;
 mod originate;
 mod receive;
+mod registrations;
 mod reply;
 mod responses;
 mod schedule;
@@ -24,6 +26,7 @@ mod table;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::SeedableRng;
@@ -31,7 +34,7 @@ use rand::rngs::StdRng;
 
 pub use config::{
     Advertised, ConnectionId, Dial, EndpointConfig, Event, InviteError, LocalId, OptionsId,
-    OptionsSpec, Stats, Transmit,
+    OptionsSpec, RegistrationId, Stats, Transmit,
 };
 pub use counters::Counters;
 pub use network::{Network, NetworkError};
@@ -39,8 +42,11 @@ pub use network::{Network, NetworkError};
 use self::carry::LegEntry;
 use self::connections::{Connections, Flow};
 use self::locals::{Local, Routing};
+use self::originate::Asked;
+use self::registrations::Registered;
 use self::schedule::{Owner, Schedule};
 use self::table::{Client, Merge, Server, Table};
+use crate::auth::{Authenticator, Credentials};
 use crate::invite::{Body, LegId};
 use crate::message::HeaderValue;
 use crate::transaction::{ClientKey, ServerKey};
@@ -68,8 +74,11 @@ pub struct Endpoint {
     dials: VecDeque<Dial>,
     servers: Table<ServerKey, Server>,
     merges: HashMap<Merge, u64>,
-    /// The client transaction of each OPTIONS.
-    options: HashMap<OptionsId, Option<u64>>,
+    options: HashMap<OptionsId, Asked>,
+    registrations: HashMap<RegistrationId, Registered>,
+    /// By what those are told that ask for proof, each with the nonces it gave.
+    authenticators: HashMap<Arc<Credentials>, Authenticator>,
+    accounts: Vec<Arc<Credentials>>,
     next_id: u64,
     schedule: Schedule,
     transmits: VecDeque<Transmit>,
@@ -98,6 +107,9 @@ impl Endpoint {
             servers: Table::new(),
             merges: HashMap::new(),
             options: HashMap::new(),
+            registrations: HashMap::new(),
+            authenticators: HashMap::new(),
+            accounts: Vec::new(),
             next_id: 1,
             schedule: Schedule::default(),
             transmits: VecDeque::new(),
@@ -120,6 +132,7 @@ impl Endpoint {
                 Some(Owner::Server(id)) => self.server_timeout(now, id),
                 Some(Owner::Leg(id)) => self.leg_timeout(now, id),
                 Some(Owner::Options(id)) => self.options_timeout(id),
+                Some(Owner::Registration(id)) => self.registration_timeout(now, id),
                 None => break,
             }
         }
@@ -204,6 +217,7 @@ impl Endpoint {
             server_transactions: self.servers.len(),
             options: self.options.len(),
             connections: self.connections.len(),
+            registrations: self.registrations.len(),
         }
     }
 }

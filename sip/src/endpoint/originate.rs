@@ -1,18 +1,28 @@
 //! What goes out unasked: INVITE, OPTIONS, the end of orphans.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Endpoint;
 use super::config::{InviteError, OptionsId, OptionsSpec};
 use super::schedule::Owner;
 use super::table::{ClientUser, Path};
+use crate::auth::Credentials;
 use crate::invite::{Failure, Identity, InviteSpec, Leg, LegId, Link, Orphan, token};
 use crate::limits::ORPHAN_CSEQ_MARGIN;
 use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Scheme, Uri};
 use crate::options::{accept_types, allow};
 
+/// An OPTIONS that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Its client transaction.
+    pub(super) client: Option<u64>,
+    pub(super) credentials: Option<Arc<Credentials>>,
+}
+
 /// Headers that the stack writes itself.
-const RESERVED: [HeaderName; 13] = [
+const RESERVED: [HeaderName; 15] = [
     HeaderName::VIA,
     HeaderName::FROM,
     HeaderName::TO,
@@ -26,6 +36,8 @@ const RESERVED: [HeaderName; 13] = [
     HeaderName::REQUIRE,
     HeaderName::CONTENT_TYPE,
     HeaderName::CONTENT_LENGTH,
+    HeaderName::AUTHORIZATION,
+    HeaderName::PROXY_AUTHORIZATION,
 ];
 
 impl Endpoint {
@@ -49,7 +61,8 @@ impl Endpoint {
         let mut link = self.link(spec.transport, spec.remote, spec.tls_name.as_deref())?;
         link.is_sips = spec.request_uri.scheme == Scheme::Sips;
         link.large_over_tcp = spec.large_over_tcp;
-        let request = self.invite_request(&spec, &link)?;
+        let mut request = self.invite_request(&spec, &link)?;
+        self.authorize(spec.credentials.as_ref(), spec.remote.ip(), &mut request);
         self.make_leg(now, |cx| Some(Leg::call(cx, &spec, link, request))).ok_or(InviteError::Full)
     }
 
@@ -69,39 +82,54 @@ impl Endpoint {
         let id = OptionsId(self.next_id);
         self.next_id += 1;
         let path = Path::of_link(&link);
+        self.authorize(spec.credentials.as_ref(), spec.remote.ip(), &mut request);
         // Before it is sent: it may fail at once.
-        self.options.insert(id, None);
+        self.options.insert(id, Asked { client: None, credentials: spec.credentials });
         self.schedule.set(Owner::Options(id), Some(now + spec.timeout));
         let client = self.start_request(now, ClientUser::Options(id), path, request, false);
-        if let Some(waiting) = self.options.get_mut(&id) {
-            *waiting = client;
+        if let Some(asked) = self.options.get_mut(&id) {
+            asked.client = client;
         }
         Ok(id)
     }
 
     pub(super) fn options_timeout(&mut self, id: OptionsId) {
-        if let Some(client) = self.options.get(&id).copied().flatten() {
+        if let Some(client) = self.options.get(&id).and_then(|asked| asked.client) {
             self.drop_client(client);
         }
         self.options_result(id, Err(Failure::Timeout));
     }
 
     /// Ends a leg that an earlier process left: CANCEL, or BYE with a margin on its CSeq. What
-    /// the far end still sends of it is answered for 64 × T1.
+    /// the far end still sends of it is answered for 64 × T1. `credentials`: of the trunk that it
+    /// went to, should that ask.
     ///
     /// # Errors
     /// If nothing can be sent there.
-    pub fn end_orphan(&mut self, now: Instant, orphan: Orphan) -> Result<LegId, InviteError> {
+    pub fn end_orphan(
+        &mut self,
+        now: Instant,
+        orphan: Orphan,
+        credentials: Option<Arc<Credentials>>,
+    ) -> Result<LegId, InviteError> {
         let leg = match orphan {
             Orphan::Early { identity, request_uri, from, to, remote, transport, tls_name } => {
                 let link = self.link(transport, remote, tls_name.as_deref())?;
                 let invite = request(&identity, Method::Invite, &request_uri, from, to, &link)?;
-                self.make_leg(now, |cx| Some(Leg::orphan_early(cx, link, invite)))
+                self.make_leg(now, |cx| {
+                    let mut leg = Leg::orphan_early(cx, link, invite);
+                    leg.common.credentials = credentials;
+                    Some(leg)
+                })
             }
             Orphan::Confirmed { dialog: state } => {
                 let link = self.link(state.transport, state.remote, state.tls_name.as_deref())?;
                 let dialog = state.dialog.after_restart(ORPHAN_CSEQ_MARGIN);
-                self.make_leg(now, |cx| Some(Leg::orphan_confirmed(cx, link, dialog)))
+                self.make_leg(now, |cx| {
+                    let mut leg = Leg::orphan_confirmed(cx, link, dialog);
+                    leg.common.credentials = credentials;
+                    Some(leg)
+                })
             }
         };
         leg.ok_or(InviteError::Full)
@@ -125,7 +153,7 @@ impl Endpoint {
         Ok(request)
     }
 
-    fn introduce(&self, request: &mut Request) {
+    pub(super) fn introduce(&self, request: &mut Request) {
         if let Ok(user_agent) = HeaderValue::try_from(self.config.user_agent.as_str()) {
             request.headers.push(HeaderName::USER_AGENT, user_agent);
         }
@@ -138,7 +166,7 @@ impl Endpoint {
 }
 
 /// A request that makes a dialog or stands alone (RFC 3261 §8.1.1), with Via and Contact.
-fn request(
+pub(super) fn request(
     identity: &Identity,
     method: Method,
     uri: &Uri,
@@ -158,6 +186,6 @@ fn request(
     Ok(request)
 }
 
-fn unusable(what: &str) -> InviteError {
+pub(super) fn unusable(what: &str) -> InviteError {
     InviteError::Unusable(what.to_owned())
 }

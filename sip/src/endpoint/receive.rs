@@ -225,7 +225,12 @@ impl Endpoint {
         };
         let peers = vec![Network::from(received.remote.ip())];
         let (key, request) = (received.key.clone(), received.request.clone());
-        let leg = self.make_leg(now, |_| Some(Leg::incoming(link, peers, key, request, dialog)));
+        let account = self.account_at(received.remote.ip());
+        let leg = self.make_leg(now, |_| {
+            let mut leg = Leg::incoming(link, peers, key, request, dialog);
+            leg.common.credentials = account;
+            Some(leg)
+        });
         let Some(leg) = leg else { return };
         self.events.push_back(Event::Incoming { leg, call: Box::new(call) });
         self.ladder(now, leg, false, received.data);

@@ -41,7 +41,7 @@ impl Endpoint {
         if let Some(id) = id {
             // A 2xx after a refusal has no arrow in the transaction, but makes a dialog.
             let copy = (is_invite && is_success).then(|| response.clone());
-            if self.client_response(now, id, response) {
+            if self.client_response(now, id, path.remote, response) {
                 return;
             }
             if let (Some(leg), Some(copy)) = (leg, copy) {
@@ -94,7 +94,8 @@ impl Endpoint {
         }
         if response.is_success() {
             self.counters.stray_answers += 1;
-            self.make_leg(now, |cx| Leg::orphan_answer(cx, link, response));
+            let account = self.account_at(path.remote.ip());
+            self.make_leg(now, |cx| Leg::orphan_answer(cx, link, account, response));
         } else if let Some(invite) = invite_of(response) {
             if response.is_provisional() {
                 self.make_leg(now, |cx| {

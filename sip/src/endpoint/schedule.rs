@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use super::config::OptionsId;
+use super::config::{OptionsId, RegistrationId};
 use crate::invite::LegId;
 
 /// Who set a wake-up.
@@ -17,6 +17,8 @@ pub(super) enum Owner {
     Leg(LegId),
     /// An OPTIONS that waits for its answer.
     Options(OptionsId),
+    /// A registration.
+    Registration(RegistrationId),
 }
 
 /// One wake-up an owner at most, the earliest first.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::{ConnectionId, LocalId, OptionsId};
+use super::config::{ConnectionId, LocalId, OptionsId, RegistrationId};
 use super::connections::Flow;
+use crate::auth::Tries;
 use crate::invite::{LegId, Link, Purpose};
 use crate::message::{Request, Response};
 use crate::transaction::{
@@ -95,12 +96,35 @@ pub(super) struct Client {
     pub(super) may_repeat: bool,
     /// By UDP, if TCP, which it was too large for, cannot be had; and timer B.
     pub(super) or_else: Option<(Path, Duration)>,
+    pub(super) how: How,
+    /// Where its last answer came from.
+    pub(super) answered_from: Option<SocketAddr>,
 }
 
 impl Client {
     pub(super) fn new(machine: ClientMachine, user: ClientUser, path: Path) -> Self {
-        Self { machine, user, path, flow: None, may_repeat: false, or_else: None }
+        Self {
+            machine,
+            user,
+            path,
+            flow: None,
+            may_repeat: false,
+            or_else: None,
+            how: How::default(),
+            answered_from: None,
+        }
     }
+}
+
+/// How a request of ours was begun, and is once more after a challenge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct How {
+    /// Timer B of an INVITE; of no other request.
+    pub(super) timer_b: Option<Duration>,
+    /// It may go over TCP if it is too large for UDP.
+    pub(super) is_large_ok: bool,
+    /// Its challenges that were answered.
+    pub(super) tries: Tries,
 }
 
 /// Who waits for its answer.
@@ -112,13 +136,18 @@ pub(super) enum ClientUser {
     Leg(LegId, Purpose),
     /// [`options`](super::Endpoint::options).
     Options(OptionsId),
+    /// [`register`](super::Endpoint::register).
+    Registration(RegistrationId),
+    /// Its challenge was answered by another request; the leg sees it in its ladder.
+    Nobody(Option<LegId>),
 }
 
 impl ClientUser {
     pub(super) fn leg(self) -> Option<LegId> {
         match self {
             Self::Invite(leg) | Self::Leg(leg, _) => Some(leg),
-            Self::Options(_) => None,
+            Self::Nobody(leg) => leg,
+            Self::Options(_) | Self::Registration(_) => None,
         }
     }
 }

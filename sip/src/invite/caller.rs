@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::answered::{Answered, Leaving};
 use super::respond::{body_of, check_in_dialog};
+use super::spec::next_branch;
 use super::{
     Common, Context, Effect, Ended, Failure, Handled, Ignored, LegEvent, Over, Purpose, State, q850,
 };
 use crate::dialog::{Dialog, DialogState};
-use crate::limits::MAX_EARLY_DIALOGS;
-use crate::message::{HeaderValue, Method, NameAddr, Request, Response};
+use crate::limits::{MAX_CSEQ, MAX_EARLY_DIALOGS};
+use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Response};
 use crate::options::response;
 use crate::transaction::{self, ServerKey};
 
@@ -21,13 +22,27 @@ pub(super) struct Calling {
     /// A provisional came: CANCEL is allowed (RFC 3261 §9.1).
     is_provisional: bool,
     is_tried: bool,
+    /// A provisional above 100 came.
+    has_rung: bool,
     /// One for each To tag seen in a provisional (§12.1).
     pub(super) early: Vec<Dialog>,
 }
 
 impl Calling {
     pub(super) fn new(invite: Request) -> Self {
-        Self { invite, is_provisional: false, is_tried: false, early: Vec::new() }
+        Self { invite, is_provisional: false, is_tried: false, has_rung: false, early: Vec::new() }
+    }
+
+    /// Whether the INVITE may be sent again with credentials. A telephone that rang would ring
+    /// twice.
+    pub(super) fn wants_again(&self, request: &Request) -> bool {
+        request.method != Method::Invite || !self.has_rung
+    }
+
+    /// The INVITE was sent again with credentials: no provisional has come to that one.
+    pub(super) fn note_sent(&mut self, invite: &Request) {
+        self.invite = invite.clone();
+        self.is_provisional = false;
     }
 
     /// §13.2.2.1.
@@ -44,6 +59,7 @@ impl Calling {
                 cx.tell(LegEvent::Trying);
             }
         } else {
+            self.has_rung = true;
             self.learn_early_dialog(common, &response);
             cx.tell(LegEvent::Provisional {
                 status: response.status,
@@ -183,6 +199,9 @@ impl Calling {
     }
 }
 
+/// Copies of an INVITE with credentials that an earlier process may have sent, each after a challenge.
+pub(super) const MAX_COPIES: u8 = 2;
+
 /// The INVITE is out and nobody wants its answer: after a hang-up, or after timer B.
 #[derive(Debug)]
 pub(super) struct Abandoned {
@@ -191,6 +210,8 @@ pub(super) struct Abandoned {
     is_cancelled: bool,
     /// The owner knows how the INVITE ended.
     is_told: bool,
+    /// Copies of it, with credentials, that may be out as well: an earlier process knew.
+    pub(super) copies: u8,
     /// 64 × T1 after the hang-up, timer B or the CANCEL (RFC 3261 §9.1).
     pub(super) until: Instant,
 }
@@ -203,7 +224,7 @@ impl Abandoned {
         is_told: bool,
     ) -> Self {
         let until = cx.now + cx.timers.transaction_timeout();
-        Self { invite, reason, is_cancelled: false, is_told, until }
+        Self { invite, reason, is_cancelled: false, is_told, copies: 0, until }
     }
 
     /// §9.1: CANCEL goes where the INVITE went.
@@ -215,6 +236,24 @@ impl Abandoned {
             remote: common.link.hop(),
             purpose: Purpose::Cancel,
         });
+    }
+
+    /// The answer to the CANCEL. If an INVITE of an earlier process is not there, the copy that
+    /// answered a challenge of it is what rings.
+    pub(super) fn cancelled(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        outcome: &Result<Response, Failure>,
+    ) -> State {
+        let is_unknown = outcome.as_ref().is_ok_and(|response| response.status == 481);
+        if is_unknown && self.copies > 0 && common.credentials.is_some() {
+            self.copies -= 1;
+            if again(&mut self.invite, None).is_some() {
+                self.cancel(cx, common);
+            }
+        }
+        State::Abandoned(self)
     }
 
     /// The provisional that CANCEL waited for.
@@ -284,6 +323,19 @@ impl Abandoned {
         cx.out.push(Effect::DropInvite);
         State::Over(Over { until: cx.now, invite: None })
     }
+}
+
+/// Makes a request the one that follows it after a challenge (§22.2): with the next branch, and the
+/// next CSeq number of its dialog, if it has one.
+pub(crate) fn again(request: &mut Request, seq: Option<u32>) -> Option<()> {
+    let CSeq { seq: last, method } = request.cseq().ok()?;
+    let mut via = request.via().ok()?;
+    let branch = next_branch(via.branch()?);
+    via.params.set("branch", &branch);
+    request.headers.replace_first(&HeaderName::VIA, via);
+    let seq = seq.unwrap_or(last.wrapping_add(1) & MAX_CSEQ);
+    request.headers.set(HeaderName::CSEQ, CSeq { seq, method });
+    Some(())
 }
 
 /// A final answer that is no 2xx: §13.2.2.2, §13.2.2.3.

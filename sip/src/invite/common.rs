@@ -1,13 +1,15 @@
 //! What every state of a leg needs: its names, its way, and the ACKs it has sent.
 #![warn(clippy::indexing_slicing)]
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::effect::{Context, Effect, Hop, Link, Purpose};
+use crate::auth::{Credentials, proofs};
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::limits::MAX_ACKS;
-use crate::message::{Method, Request, Response};
+use crate::message::{HeaderName, HeaderValue, Method, Request, Response};
 
 /// What every state of a leg needs.
 #[derive(Debug)]
@@ -17,6 +19,10 @@ pub(crate) struct Common {
     pub(crate) link: Link,
     pub(super) peers: Vec<Network>,
     pub(super) invite: OurInvite,
+    /// Who we are to the trunk, should it ask.
+    pub(crate) credentials: Option<Arc<Credentials>>,
+    /// By what our last INVITE proved that; its ACK repeats it (RFC 3261 §22.1).
+    pub(super) proofs: Vec<(HeaderName, HeaderValue)>,
     /// The ACKs of 2xx that were sent, to be sent again (RFC 3261 §13.2.2.4).
     acks: Vec<Ack>,
     /// The ACK of the answer, while it waits for the owner to have noted it; at the latest until
@@ -53,6 +59,8 @@ impl Common {
             link,
             peers: Vec::new(),
             invite,
+            credentials: None,
+            proofs: Vec::new(),
             acks: Vec::new(),
             held: None,
             is_closed: false,
@@ -61,6 +69,14 @@ impl Common {
 
     pub(super) fn with_peers(self, peers: Vec<Network>) -> Self {
         Self { peers, ..self }
+    }
+
+    pub(super) fn with_credentials(
+        self,
+        credentials: Option<Arc<Credentials>>,
+        invite: &Request,
+    ) -> Self {
+        Self { credentials, proofs: proofs(&invite.headers), ..self }
     }
 
     /// Sends the ACK of a 2xx to our INVITE and keeps it for repetitions of that 2xx.
@@ -115,6 +131,12 @@ impl Common {
         let mut request = dialog.ack(cseq);
         self.link.stamp_new(&mut request, cx);
         let remote = self.link.resolve(dialog.next_hop());
+        // To nobody but the trunk.
+        if self.credentials.as_ref().is_some_and(|it| it.belong_to(remote.remote.ip())) {
+            for (name, value) in &self.proofs {
+                request.headers.push(name.clone(), value.clone());
+            }
+        }
         Ack { cseq, remote_tag: dialog.remote_tag().to_owned(), request, remote }
     }
 

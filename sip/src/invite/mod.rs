@@ -33,6 +33,7 @@ mod respond;
 mod spec;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use event::{Ended, Failure, LadderRow, LegEvent};
@@ -40,15 +41,18 @@ pub use spec::{Body, Identity, IncomingCall, InviteSpec, LegId, Orphan};
 
 use self::answered::{Answered, Leaving};
 use self::callee::Ringing;
-use self::caller::{Abandoned, Calling};
+pub(crate) use self::caller::again;
+use self::caller::{Abandoned, Calling, MAX_COPIES};
 pub(crate) use self::common::Common;
 use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
-pub(crate) use self::spec::token;
+use self::spec::is_branch_of;
+pub(crate) use self::spec::{branch, token};
+use crate::auth::{Credentials, proofs};
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::error::FieldError;
-use crate::message::{HeaderValue, Host, Request, Response, Via};
+use crate::message::{HeaderValue, Host, Method, Request, Response, Via};
 use crate::options::response;
 use crate::reason::q850;
 use crate::transaction::ServerKey;
@@ -111,7 +115,8 @@ impl Leg {
     ) -> Self {
         let Identity { call_id, from_tag, .. } = &spec.identity;
         let common = Common::new(call_id, from_tag, link, OurInvite::of(request.via()))
-            .with_peers(spec.peers.clone());
+            .with_peers(spec.peers.clone())
+            .with_credentials(spec.credentials.clone(), &request);
         cx.out.push(Effect::Invite { request: request.clone(), timer_b: spec.no_answer_timeout });
         Self { common, state: State::Calling(Box::new(Calling::new(request))) }
     }
@@ -123,6 +128,7 @@ impl Leg {
         let tag = invite.from().ok().and_then(|f| f.tag().map(str::to_owned)).unwrap_or_default();
         let common = Common::new(&call_id, &tag, link, OurInvite::of(invite.via()));
         let mut abandoned = Abandoned::new(cx, invite, None, true);
+        abandoned.copies = MAX_COPIES;
         abandoned.cancel(cx, &common);
         Self { common, state: State::Abandoned(Box::new(abandoned)) }
     }
@@ -140,6 +146,7 @@ impl Leg {
     pub(crate) fn orphan_answer(
         cx: &mut Context<'_>,
         link: Link,
+        credentials: Option<Arc<Credentials>>,
         answer: &Response,
     ) -> Option<Self> {
         let dialog = Dialog::of_caller(answer)?;
@@ -148,6 +155,7 @@ impl Leg {
         let until = cx.now + cx.timers.transaction_timeout();
         let state = State::Over(Over { until, invite: None });
         common.is_closed = true; // nobody asked for it
+        common.credentials = credentials;
         common.dismiss(cx, dialog);
         Some(Self { common, state })
     }
@@ -171,7 +179,8 @@ impl Leg {
     pub(crate) fn is_answered_by(&self, response: &Response) -> bool {
         match &self.common.invite {
             OurInvite::Branch(branch) => {
-                response.via().is_ok_and(|via| via.branch() == Some(branch.as_str()))
+                let is_of = |via: Via| via.branch().is_some_and(|it| is_branch_of(branch, it));
+                response.via().is_ok_and(is_of)
             }
             OurInvite::Forgotten => true,
             OurInvite::Theirs => false,
@@ -188,6 +197,43 @@ impl Leg {
                 .flat_map(Dialog::hosts)
                 .filter_map(Host::ip)
                 .any(|host| host.to_canonical() == source)
+    }
+
+    /// Whether a request of ours that was challenged is to be sent again: not after a hang-up, and
+    /// not once a telephone has rung for it.
+    pub(crate) fn wants_again(&self, request: &Request) -> bool {
+        match &self.state {
+            State::Calling(state) => state.wants_again(request),
+            State::Leaving(_) | State::Over(_) => request.method == Method::Bye,
+            State::Ringing(_) | State::Answered(_) => true,
+            State::Abandoned(_) | State::Refused => false,
+        }
+    }
+
+    /// The CSeq number of a request that is sent again: the next one of its dialog, if it is in one.
+    pub(crate) fn next_cseq(&mut self, request: &Request) -> Option<u32> {
+        let to = request.to().ok()?;
+        let tag = to.tag().unwrap_or_default();
+        let dialog = match &mut self.state {
+            State::Calling(state) => state.early.iter_mut().find(|it| it.remote_tag() == tag),
+            State::Ringing(state) => Some(&mut state.dialog),
+            State::Answered(state) => Some(&mut state.dialog),
+            State::Leaving(state) => Some(&mut state.dialog),
+            State::Abandoned(_) | State::Refused | State::Over(_) => None,
+        };
+        // Else it is the INVITE that makes a dialog, or the BYE of one that nobody wants.
+        dialog.filter(|dialog| dialog.remote_tag() == tag).map(Dialog::next_cseq)
+    }
+
+    /// A request of ours is sent with credentials: an INVITE's ACK and CANCEL follow it.
+    pub(crate) fn note_sent(&mut self, request: &Request) {
+        if request.method != Method::Invite {
+            return;
+        }
+        self.common.proofs = proofs(&request.headers);
+        if let State::Calling(state) = &mut self.state {
+            state.note_sent(request);
+        }
     }
 
     /// Nothing of the leg is left.
@@ -282,7 +328,11 @@ impl Leg {
         match purpose {
             // §9.1: what the INVITE comes to is told by the INVITE's own answer. A fork's BYE
             // has nothing to tell either.
-            Purpose::Cancel | Purpose::StrayBye => Ok(()),
+            Purpose::Cancel => self.step(cx, |state, cx, common| match state {
+                State::Abandoned(state) => (state.cancelled(cx, common, outcome), Ok(())),
+                state => (state, Ok(())),
+            }),
+            Purpose::StrayBye => Ok(()),
             Purpose::Bye => self.step(cx, |state, _, _| match state {
                 State::Leaving(state) => (state.finish(), Ok(())),
                 state => (state, Err(Ignored("answer to a BYE"))),

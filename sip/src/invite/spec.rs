@@ -4,11 +4,13 @@
 //! messages (that is [`super`]). Start at [`InviteSpec`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
 
+use crate::auth::Credentials;
 use crate::dialog::DialogState;
 use crate::endpoint::Network;
 use crate::message::{HeaderName, HeaderValue, NameAddr, Transport, Uri};
@@ -91,6 +93,8 @@ pub struct InviteSpec {
     /// From where requests in this dialog are taken, besides `remote` and the hosts of the
     /// route set and the remote target.
     pub peers: Vec<Network>,
+    /// Who we are to the trunk, should it ask.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 /// A leg that a process before this one left behind.
@@ -153,6 +157,19 @@ impl IncomingCall {
 /// A branch with the magic cookie of RFC 3261 §8.1.1.7.
 pub(crate) fn branch<R: Rng + ?Sized>(rng: &mut R) -> String {
     format!("z9hG4bK{}", token(rng, 24))
+}
+
+/// The branch of a request that is sent again with credentials: it can be told from that of the
+/// first, which is all that a later process knows of an INVITE.
+pub(crate) fn next_branch(branch: &str) -> String {
+    let (first, times) = branch.rsplit_once('.').unwrap_or((branch, "0"));
+    let times: u32 = times.parse().unwrap_or(0);
+    format!("{first}.{}", times.saturating_add(1))
+}
+
+/// Whether `branch` is `first`, or that of the same request sent again.
+pub(crate) fn is_branch_of(first: &str, branch: &str) -> bool {
+    branch.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// `length` random lower-case hexadecimal digits.

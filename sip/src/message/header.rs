@@ -109,6 +109,7 @@ names! {
     PROXY_AUTHENTICATE "Proxy-Authenticate" "" One,
     PROXY_AUTHORIZATION "Proxy-Authorization" "" One,
     AUTHENTICATION_INFO "Authentication-Info" "" One,
+    PROXY_AUTHENTICATION_INFO "Proxy-Authentication-Info" "" One,
 }
 
 impl HeaderName {

@@ -4,21 +4,24 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::ReadBuf;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::Heard;
 use super::handle::Incoming;
 use super::listener::Accepted;
 use super::streams::{Arrivals, Streams};
 use super::udp::Udp;
+use crate::auth::Credentials;
 use crate::endpoint::{
     ConnectionId, Counters, Endpoint, Event, InviteError, LocalId, Network, OptionsId, OptionsSpec,
-    Stats, Transmit,
+    RegistrationId, Stats, Transmit,
 };
 use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
 use crate::limits::{
@@ -26,6 +29,7 @@ use crate::limits::{
     MAX_WAITING_EVENTS, READS_IN_A_ROW, RECEIVE_BATCH,
 };
 use crate::message::HeaderValue;
+use crate::register::{RegisterSpec, RegistrationState};
 use crate::wire;
 
 /// What handles ask for.
@@ -48,9 +52,17 @@ pub(super) enum Command {
     },
     EndOrphan {
         orphan: Box<Orphan>,
+        credentials: Option<Arc<Credentials>>,
         reply: oneshot::Sender<Result<LegId, InviteError>>,
     },
     SetTrusted(Vec<Network>),
+    SetAccounts(Vec<Arc<Credentials>>),
+    Register {
+        spec: Box<RegisterSpec>,
+        reply: oneshot::Sender<(RegistrationId, watch::Receiver<RegistrationState>)>,
+    },
+    Readdress(RegistrationId, Vec<SocketAddr>, Option<Arc<Credentials>>),
+    Unregister(RegistrationId),
     Counters(oneshot::Sender<Box<(Counters, Stats)>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -68,6 +80,7 @@ pub(super) struct Driver {
     incoming: mpsc::Sender<Incoming>,
     owners: HashMap<LegId, Owner>,
     asked: HashMap<OptionsId, OptionsReply>,
+    registrations: HashMap<RegistrationId, watch::Sender<RegistrationState>>,
     /// Owners whose channel was full.
     waiting: usize,
     stopped: Option<oneshot::Sender<()>>,
@@ -116,6 +129,7 @@ impl Driver {
             incoming,
             owners: HashMap::new(),
             asked: HashMap::new(),
+            registrations: HashMap::new(),
             waiting: 0,
             stopped: None,
         }
@@ -268,10 +282,23 @@ impl Driver {
                     let _ = reply.send(Err(error));
                 }
             },
-            Command::EndOrphan { orphan, reply } => {
-                let _ = reply.send(endpoint.end_orphan(now, *orphan));
+            Command::EndOrphan { orphan, credentials, reply } => {
+                let _ = reply.send(endpoint.end_orphan(now, *orphan, credentials));
             }
             Command::SetTrusted(networks) => endpoint.set_trusted(networks),
+            Command::SetAccounts(accounts) => endpoint.set_accounts(accounts),
+            Command::Register { spec, reply } => {
+                let id = endpoint.register(now, *spec);
+                let (state, seen) = watch::channel(RegistrationState::Trying);
+                self.registrations.insert(id, state);
+                if reply.send((id, seen)).is_err() {
+                    self.endpoint.unregister(now, id); // nobody waits for it any more
+                }
+            }
+            Command::Readdress(id, remotes, credentials) => {
+                endpoint.readdress(now, id, remotes, credentials);
+            }
+            Command::Unregister(id) => endpoint.unregister(now, id),
             Command::Counters(reply) => {
                 let _ = reply.send(Box::new((endpoint.counters().clone(), endpoint.stats())));
             }
@@ -331,6 +358,15 @@ impl Driver {
             Event::Options { id, result } => {
                 if let Some(reply) = self.asked.remove(&id) {
                     let _ = reply.send(Ok(result));
+                }
+            }
+            Event::Registration { id, state } => {
+                let is_last = state == RegistrationState::Ended;
+                if let Some(seen) = self.registrations.get(&id) {
+                    seen.send_replace(state);
+                }
+                if is_last {
+                    self.registrations.remove(&id);
                 }
             }
         }

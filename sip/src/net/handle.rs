@@ -3,16 +3,21 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Command;
 use super::start;
 use super::tls::Tls;
-use crate::endpoint::{Counters, EndpointConfig, InviteError, Network, OptionsSpec, Stats};
+use crate::auth::Credentials;
+use crate::endpoint::{
+    Counters, EndpointConfig, InviteError, Network, OptionsSpec, RegistrationId, Stats,
+};
 use crate::invite::{Body, Failure, IncomingCall, InviteSpec, LegEvent, LegId, Orphan};
 use crate::limits::{MAX_ACCEPTED, MAX_COMMANDS, MAX_INCOMING};
 use crate::message::{HeaderValue, Transport};
+use crate::register::{RegisterSpec, RegistrationState};
 
 /// How the stack is started.
 #[derive(Clone, Debug)]
@@ -116,8 +121,8 @@ pub struct Incoming {
 #[derive(Clone)]
 pub struct Sip {
     commands: mpsc::Sender<Command>,
-    bound: std::sync::Arc<[Bound]>,
-    local_addrs: std::sync::Arc<[SocketAddr]>,
+    bound: Arc<[Bound]>,
+    local_addrs: Arc<[SocketAddr]>,
 }
 
 impl fmt::Debug for Sip {
@@ -221,13 +226,18 @@ impl Sip {
     }
 
     /// Ends a leg of an earlier process. Returns once CANCEL or BYE is sent; the stack sees to
-    /// the rest.
+    /// the rest. `credentials`: of the trunk that it went to, should that ask.
     ///
     /// # Errors
     /// If nothing can be sent there.
-    pub async fn end_orphan(&self, orphan: Orphan) -> Result<LegId, PlaceError> {
+    pub async fn end_orphan(
+        &self,
+        orphan: Orphan,
+        credentials: Option<Arc<Credentials>>,
+    ) -> Result<LegId, PlaceError> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::EndOrphan { orphan: Box::new(orphan), reply }).await?;
+        let orphan = Box::new(orphan);
+        self.command(Command::EndOrphan { orphan, credentials, reply }).await?;
         Ok(answer.await.map_err(|_| Gone)??)
     }
 
@@ -237,6 +247,49 @@ impl Sip {
     /// If the stack is shut down.
     pub async fn set_trusted(&self, networks: Vec<Network>) -> Result<(), Gone> {
         self.command(Command::SetTrusted(networks)).await
+    }
+
+    /// See [`Endpoint::set_accounts`](crate::endpoint::Endpoint::set_accounts).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn set_accounts(&self, accounts: Vec<Arc<Credentials>>) -> Result<(), Gone> {
+        self.command(Command::SetAccounts(accounts)).await
+    }
+
+    /// Registers, and stays registered until it is [unregistered](Self::unregister) or the stack is
+    /// shut down. The receiver shows its state; [`RegistrationState::Ended`] is the last.
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn register(
+        &self,
+        spec: RegisterSpec,
+    ) -> Result<(RegistrationId, watch::Receiver<RegistrationState>), Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Register { spec: Box::new(spec), reply }).await?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// See [`Endpoint::readdress`](crate::endpoint::Endpoint::readdress).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn readdress(
+        &self,
+        id: RegistrationId,
+        remotes: Vec<SocketAddr>,
+        credentials: Option<Arc<Credentials>>,
+    ) -> Result<(), Gone> {
+        self.command(Command::Readdress(id, remotes, credentials)).await
+    }
+
+    /// See [`Endpoint::unregister`](crate::endpoint::Endpoint::unregister).
+    ///
+    /// # Errors
+    /// If the stack is shut down.
+    pub async fn unregister(&self, id: RegistrationId) -> Result<(), Gone> {
+        self.command(Command::Unregister(id)).await
     }
 
     /// What was counted, and what lives.

@@ -4,11 +4,12 @@
 //! and Contact name the UDP socket, by which the far end's own requests then come. Where TLS is
 //! not, they name a port that all our TLS connections come from: far ends that look for a
 //! connection to where Contact points, as most do, find the one that the call came by.
-#![allow(clippy::disallowed_methods, reason = "a driver: spawns the driver's task")]
+#![allow(clippy::disallowed_methods, reason = "a driver: spawns its task and reads the clock")]
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -18,7 +19,7 @@ use super::listener;
 use super::streams::{Arrivals, Streams};
 use super::udp::{self, Udp};
 use crate::endpoint::{Advertised, Endpoint, LocalId};
-use crate::limits::MAX_ROUTES_REMEMBERED;
+use crate::limits::{MAX_ROUTES_REMEMBERED, ROUTE_REMEMBERED_FOR};
 use crate::message::Transport;
 
 /// Binds the sockets and starts the task.
@@ -160,13 +161,20 @@ fn advertised(bound: SocketAddr, public: &[IpAddr]) -> Advertised {
     }
 }
 
-/// Routes are asked for once.
+/// Routes are asked for once in a while.
 fn remembered(find: impl Fn(IpAddr) -> IpAddr) -> impl FnMut(IpAddr) -> IpAddr {
-    let mut known: HashMap<IpAddr, IpAddr> = HashMap::new();
+    let mut known: HashMap<IpAddr, (IpAddr, Instant)> = HashMap::new();
     move |remote| {
+        let now = Instant::now();
+        let is_fresh = |since: &Instant| now.duration_since(*since) < ROUTE_REMEMBERED_FOR;
+        if let Some((address, _)) = known.get(&remote).filter(|(_, since)| is_fresh(since)) {
+            return *address;
+        }
         if known.len() >= MAX_ROUTES_REMEMBERED {
             known.clear();
         }
-        *known.entry(remote).or_insert_with(|| find(remote))
+        let address = find(remote);
+        known.insert(remote, (address, now));
+        address
     }
 }

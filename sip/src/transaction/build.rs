@@ -27,10 +27,18 @@ pub fn cancel(invite: &Request, reason: Option<HeaderValue>) -> Request {
 }
 
 /// A request that must go the way of `invite` and match it hop by hop: the same Request-URI, Via
-/// (a request of ours has one), Route, From, To, Call-ID and CSeq number.
+/// (a request of ours has one), Route, From, To, Call-ID and CSeq number; and the credentials, for
+/// neither ACK nor CANCEL may be challenged (§22.1).
 fn companion(invite: &Request, method: Method) -> Request {
-    const SAME: [HeaderName; 5] =
-        [HeaderName::VIA, HeaderName::ROUTE, HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID];
+    const SAME: [HeaderName; 7] = [
+        HeaderName::VIA,
+        HeaderName::ROUTE,
+        HeaderName::FROM,
+        HeaderName::TO,
+        HeaderName::CALL_ID,
+        HeaderName::AUTHORIZATION,
+        HeaderName::PROXY_AUTHORIZATION,
+    ];
     let mut request = Request::new(method.clone(), invite.uri.clone());
     for (name, value) in invite.headers.iter().filter(|(name, _)| SAME.contains(name)) {
         request.headers.push(name.clone(), value.clone());

@@ -91,6 +91,7 @@ fn at(sip: &Sip, transport: Transport) -> SocketAddr {
 
 fn spec(to: SocketAddr, transport: Transport, tls_name: Option<&str>) -> InviteSpec {
     InviteSpec {
+        credentials: None,
         identity: Identity::generate(&mut rand::rng()),
         request_uri: Uri::at(Some("00123"), to),
         from: NameAddr::from(Uri::parse("sip:1000@127.0.0.1").unwrap()),

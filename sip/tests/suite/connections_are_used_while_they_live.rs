@@ -325,6 +325,7 @@ fn options_over_tls_name_the_host() {
     let mut ladder = Ladder::with_connections();
     ladder.command(|endpoint, now| {
         let spec = OptionsSpec {
+            credentials: None,
             uri: uri("sips:carrier.example"),
             from: NameAddr::from(uri("sip:k@192.0.2.1")),
             remote: address("192.0.2.9:5061"),

@@ -16,6 +16,7 @@ use kaphila_sip::invite::{
     Body, Ended, Failure, Identity, IncomingCall, InviteSpec, LegEvent, LegId,
 };
 use kaphila_sip::message::{NameAddr, Transport, Uri};
+use kaphila_sip::register::RegistrationState;
 use kaphila_sip::wire;
 
 pub(crate) const US: &str = "192.0.2.1:5060";
@@ -171,6 +172,11 @@ impl Ladder {
         assert!(self.sent.is_empty(), "nothing was expected, but sent was {starts:?}");
     }
 
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     /// Time passes; whatever is due happens at its time.
     pub(crate) fn after(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
@@ -242,6 +248,11 @@ impl Ladder {
                     self.calls.push(*call);
                 }
                 Event::Options { id, result } => self.options.push((id, result)),
+                Event::Registration { state, .. } => self.told.push(match state {
+                    RegistrationState::Unreachable(why) => format!("unreachable: {why}"),
+                    RegistrationState::Refused { status, .. } => format!("refused {status}"),
+                    state => format!("{state:?}").to_ascii_lowercase(),
+                }),
             }
         }
     }
@@ -278,6 +289,7 @@ pub(crate) fn invite_spec() -> InviteSpec {
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),
         peers: Vec::new(),
+        credentials: None,
     }
 }
 

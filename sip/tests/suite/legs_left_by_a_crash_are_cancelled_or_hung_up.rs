@@ -27,7 +27,7 @@ fn a_leg_that_was_ringing_gets_the_cancel_of_its_invite() {
 
     let mut after = Ladder::new();
     after.command(|endpoint, now| {
-        endpoint.end_orphan(now, early()).unwrap();
+        endpoint.end_orphan(now, early(), None).unwrap();
     });
     let cancel = after.expect("CANCEL sip:004912345@192.0.2.9 SIP/2.0");
     for name in ["Via", "From", "To", "Call-ID"] {
@@ -50,7 +50,7 @@ fn a_leg_that_answers_meanwhile_gets_ack_and_bye() {
 
     let mut after = Ladder::new();
     after.command(|endpoint, now| {
-        endpoint.end_orphan(now, early()).unwrap();
+        endpoint.end_orphan(now, early(), None).unwrap();
     });
     let cancel = after.expect("CANCEL");
     after.send(&invite.reply("200 OK", "far", OFFER));
@@ -78,7 +78,7 @@ fn a_leg_that_was_answered_gets_bye_along_its_routes() {
     assert_eq!(dialog.to_string(), text);
     let mut after = Ladder::new();
     after.command(|endpoint, now| {
-        endpoint.end_orphan(now, Orphan::Confirmed { dialog }).unwrap();
+        endpoint.end_orphan(now, Orphan::Confirmed { dialog }, None).unwrap();
     });
     let bye = after.expect_to("192.0.2.20:5060", "BYE sip:bob@198.51.100.4:5090 SIP/2.0");
     assert_eq!(bye.all("Route"), ["<sip:192.0.2.20;lr>", "<sip:192.0.2.30:5080;lr>"]);
@@ -101,7 +101,7 @@ fn a_200_repeated_to_the_new_process_gets_ack_and_bye() {
 
     let mut after = Ladder::new();
     after.command(|endpoint, now| {
-        endpoint.end_orphan(now, Orphan::Confirmed { dialog }).unwrap();
+        endpoint.end_orphan(now, Orphan::Confirmed { dialog }, None).unwrap();
     });
     let bye = after.expect("BYE");
     after.send(&ok); // the process was killed before its ACK

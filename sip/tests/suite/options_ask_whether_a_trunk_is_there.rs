@@ -15,6 +15,7 @@ fn spec() -> OptionsSpec {
         transport: Transport::Udp,
         tls_name: None,
         timeout: Duration::from_secs(4),
+        credentials: None,
     }
 }
 

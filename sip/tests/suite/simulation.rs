@@ -146,6 +146,7 @@ impl Simulation {
             body: Some(sdp()),
             no_answer_timeout,
             peers: Vec::new(),
+            credentials: None,
         };
         let now = self.now;
         let leg = self.party(side).endpoint.invite(now, spec).unwrap();
@@ -218,6 +219,7 @@ impl Simulation {
             transport: Transport::Udp,
             tls_name: None,
             timeout: Duration::from_secs(4),
+            credentials: None,
         };
         let id = self.party(side).endpoint.options(now, spec).unwrap();
         self.party(side).options.push(id);

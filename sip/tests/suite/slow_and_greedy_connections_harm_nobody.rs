@@ -209,6 +209,7 @@ async fn options_over_a_connection_get_an_answer() {
     let (sip, to) = listening();
     sip.set_trusted(vec![Network::ANY_V4]).await.unwrap();
     let spec = OptionsSpec {
+        credentials: None,
         uri: Uri::at(None, to),
         from: NameAddr::from(Uri::at(Some("k"), to)),
         remote: to,

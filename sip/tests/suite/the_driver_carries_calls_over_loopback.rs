@@ -38,6 +38,7 @@ fn spec(number: u64, from: SocketAddr, to: SocketAddr) -> InviteSpec {
         body: Some(Body::sdp("v=0\r\n")),
         no_answer_timeout: Duration::from_secs(4),
         peers: Vec::new(),
+        credentials: None,
     }
 }
 
@@ -189,6 +190,7 @@ async fn options_get_an_answer_or_an_end() {
         transport: Transport::Udp,
         tls_name: None,
         timeout: Duration::from_millis(200),
+        credentials: None,
     };
     assert_eq!(asker.options(spec(asked.local_addrs()[0])).await.unwrap(), Ok(200));
     let silence = asker.options(spec(silent.local_addr().unwrap())).await.unwrap();

@@ -93,6 +93,7 @@ impl Actor {
             body: Some(Body::sdp(dial.offer)),
             no_answer_timeout: self.inner.settings.no_answer_timeout,
             peers: target.peers.clone(),
+            credentials: target.credentials.clone(),
         };
         let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
         let id = self.inner.services.sip.invite(spec, sender).await;

@@ -12,7 +12,7 @@ use std::future::{pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use kaphila_media::engine::MediaCall;
@@ -34,6 +34,9 @@ use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannel
 use crate::number::Number;
 use crate::store::{CallRef, KeyId, TrunkId};
 use crate::trunk::limits::Permit;
+
+/// How long a trunk comes last that refuses our credentials.
+const UNAUTHORIZED_REST: Duration = Duration::from_secs(60);
 
 /// What a live call uses up of the server's and the key's caps.
 pub(super) struct Permits {
@@ -309,8 +312,12 @@ impl Actor {
                 }
             }
             Effect::Unauthorized(trunk) => {
-                let trunk = self.candidates.get(trunk).map(|it| it.name.as_str());
-                tracing::warn!(trunk, "the trunk asks for credentials, which are not built yet");
+                if let Some(candidate) = self.candidates.get(trunk) {
+                    let has = candidate.target.as_ref().is_ok_and(|it| it.credentials.is_some());
+                    let why = if has { "does not take our credentials" } else { "asks for some" };
+                    tracing::warn!(trunk = candidate.name, "a trunk {why}: other trunks first");
+                    self.inner.registry.rest.begin(now, candidate.id, UNAUTHORIZED_REST);
+                }
             }
             Effect::Ended => self.ended(),
         }

@@ -1,4 +1,5 @@
-//! `kaphila trunk export`: the command lines that make the trunks again.
+//! `kaphila trunk export`: the command lines that make the trunks again. Of a password they name the
+//! file that it is to be given in.
 
 use crate::store::{Trunk, TrunkSettings};
 
@@ -32,6 +33,10 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
         allow_star_hash,
         allow_prefixes,
         deny_prefixes,
+        username,
+        password: _,
+        realm,
+        register,
     } = trunk;
     let plain = TrunkSettings::new(name, uri);
     let mut words = vec![name.clone(), "--uri".to_owned(), uri.clone()];
@@ -42,7 +47,15 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
     if *identity != plain.identity {
         option("--identity", identity);
     }
-    let texts = [("--from-domain", from_domain), ("--caller-id", caller_id)];
+    // A password is exported by nothing: its file is to be put there.
+    let password_file = username.as_ref().map(|_| format!("{name}.password"));
+    let texts = [
+        ("--from-domain", from_domain),
+        ("--caller-id", caller_id),
+        ("--username", username),
+        ("--password-file", &password_file),
+        ("--realm", realm),
+    ];
     for (name, value) in texts.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
         option(name, value);
     }
@@ -59,7 +72,11 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
     for (name, values) in lists {
         values.iter().for_each(|value| option(name, value));
     }
-    let switches = [("--learn-rtp", *learn_rtp), ("--allow-star-hash", *allow_star_hash)];
+    let switches = [
+        ("--register", *register),
+        ("--learn-rtp", *learn_rtp),
+        ("--allow-star-hash", *allow_star_hash),
+    ];
     words.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()));
     words
 }
@@ -76,6 +93,19 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_names_the_file_of_its_password() {
+        let mut trunk = TrunkSettings::new("carrier", "sip:carrier.example");
+        trunk.username = Some("4711".to_owned());
+        trunk.password = Some(crate::store::Password::new("wonderland"));
+        trunk.register = true;
+        assert_eq!(
+            words(&trunk).join(" "),
+            "carrier --uri sip:carrier.example --username 4711 --password-file carrier.password \
+             --register"
+        );
+    }
 
     #[test]
     fn words_are_quoted_for_a_shell() {

@@ -1,7 +1,8 @@
 //! The audit trail: what an administrative act changed, in the transaction that changed it.
 //!
-//! What the act is about is read before and after it; the difference is the entry. No query here
-//! reads a secret, so that none can get into it.
+//! What the act is about is read before and after it; the difference is the entry. No key's secret
+//! is read here, and of a trunk's password only that there is one is told, so that none can get
+//! into it.
 
 use serde_json::{Map, Value, json};
 use sqlx::{Pool, Row};
@@ -132,6 +133,10 @@ async fn trunk(tx: &mut Tx<'_>, name: &str) -> Result<Option<Snapshot>, sqlx::Er
         "allowStarHash": set.allow_star_hash,
         "allowPrefixes": *set.allow_prefixes,
         "denyPrefixes": *set.deny_prefixes,
+        "username": set.username,
+        "password": set.password, // told as ***
+        "realm": set.realm,
+        "register": set.register,
         "disabled": trunk.disabled,
         // Those that lose it with its removal.
         "keys": keys,

@@ -11,7 +11,8 @@ macro_rules! trunks {
         concat!(
             "SELECT t.id, t.name, t.uri, t.prefix, t.caller_id, t.from_domain, t.identity, \
              t.max_channels, t.max_cps, t.codecs, t.allow, t.learn_rtp, t.allow_star_hash, \
-             t.allow_prefixes, t.deny_prefixes, t.disabled, t.created_at, t.updated_at \
+             t.allow_prefixes, t.deny_prefixes, t.username, t.password, t.realm, t.register, \
+             t.disabled, t.created_at, t.updated_at \
              FROM trunks t ",
             $rest
         )
@@ -60,14 +61,17 @@ impl Apply for PutTrunk {
         sqlx::query(
             "INSERT INTO trunks (name, uri, prefix, caller_id, from_domain, identity, \
              max_channels, max_cps, codecs, allow, learn_rtp, allow_star_hash, allow_prefixes, \
-             deny_prefixes, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15) \
+             deny_prefixes, username, password, realm, register, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+             $18, $19, $19) \
              ON CONFLICT (name) DO UPDATE SET uri = excluded.uri, prefix = excluded.prefix, \
              caller_id = excluded.caller_id, from_domain = excluded.from_domain, \
              identity = excluded.identity, max_channels = excluded.max_channels, \
              max_cps = excluded.max_cps, codecs = excluded.codecs, allow = excluded.allow, \
              learn_rtp = excluded.learn_rtp, allow_star_hash = excluded.allow_star_hash, \
              allow_prefixes = excluded.allow_prefixes, deny_prefixes = excluded.deny_prefixes, \
+             username = excluded.username, password = excluded.password, \
+             realm = excluded.realm, register = excluded.register, \
              updated_at = excluded.updated_at",
         )
         .bind(&trunk.name)
@@ -84,6 +88,10 @@ impl Apply for PutTrunk {
         .bind(trunk.allow_star_hash)
         .bind(trunk.allow_prefixes.to_json())
         .bind(trunk.deny_prefixes.to_json())
+        .bind(&trunk.username)
+        .bind(&trunk.password)
+        .bind(&trunk.realm)
+        .bind(trunk.register)
         .bind(self.now)
         .execute(&mut *tx.conn)
         .await

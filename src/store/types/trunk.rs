@@ -1,7 +1,41 @@
 //! Trunks.
 
+use std::fmt;
+
 use super::{List, TrunkId};
 use crate::store::Millis;
+
+/// A trunk's password: kept, and shown by nothing. Neither `Debug` nor JSON says more than that
+/// there is one.
+#[derive(Clone, PartialEq, Eq, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes a password.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The password itself, for who proves it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl serde::Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
 
 /// A trunk as an operator describes it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
@@ -39,6 +73,14 @@ pub struct TrunkSettings {
     /// Number prefixes it does not take.
     #[sqlx(try_from = "String")]
     pub deny_prefixes: List,
+    /// Who we are to it, should it ask.
+    pub username: Option<String>,
+    /// How we prove it.
+    pub password: Option<Password>,
+    /// The one realm whose challenges are answered; `None`: whatever it names.
+    pub realm: Option<String>,
+    /// We register at it.
+    pub register: bool,
 }
 
 impl TrunkSettings {
@@ -59,6 +101,10 @@ impl TrunkSettings {
             allow_star_hash: false,
             allow_prefixes: List::default(),
             deny_prefixes: List::default(),
+            username: None,
+            password: None,
+            realm: None,
+            register: false,
         }
     }
 }

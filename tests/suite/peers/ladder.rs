@@ -12,6 +12,8 @@ pub(super) struct Ladder {
     steps: String,
     /// Expressions that were checked, to give each a variable.
     checks: usize,
+    /// Proofs that were asked for, to give each a variable and a label.
+    proofs: usize,
     /// CSeq of the last request of ours.
     cseq: u32,
     /// Whether SIPp is to count what comes again as new.
@@ -65,22 +67,46 @@ const KEPT: &[(&str, &str, &str)] = &[
 impl Ladder {
     /// A carrier that waits for an INVITE.
     pub(super) fn invited() -> Self {
-        let mut actions = String::new();
-        let mut names = String::new();
-        for (name, header, pattern) in KEPT {
-            writeln!(
-                actions,
-                r#"<ereg regexp="{pattern}" search_in="hdr" header="{header}" assign_to="{name}"/>"#
-            )
-            .unwrap();
-            write!(names, "{name},").unwrap();
-        }
+        let actions = keeping();
+        let names: String = KEPT.iter().map(|(name, ..)| format!("{name},")).collect();
         let steps = format!(
             "<recv request=\"INVITE\"><action>{actions}</action></recv>\n\
              <Reference variables=\"{}\"/>\n",
             names.trim_end_matches(',')
         );
-        Self { steps, checks: 0, cseq: 0, sees_repetitions: false }
+        Self { steps, checks: 0, proofs: 0, cseq: 0, sees_repetitions: false }
+    }
+
+    /// Asks for proof instead of answering the request that came last; when it comes again, SIPp
+    /// checks the digest by itself.
+    pub(super) fn challenge(
+        self,
+        method: &str,
+        nonce: &str,
+        username: &str,
+        password: &str,
+    ) -> Self {
+        let status = "401 Unauthorized";
+        let challenge = format!(
+            "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"{nonce}\", qop=\"auth\", \
+             algorithm=MD5\n"
+        );
+        let mut asked = match method {
+            "INVITE" => self.answer_with(status, &challenge, "").expect("ACK"),
+            _ => self.reply_with(status, &challenge),
+        };
+        asked.proofs += 1;
+        let (proof, label) = (asked.proofs, 100 + asked.proofs);
+        let kept = if method == "INVITE" { keeping() } else { String::new() };
+        writeln!(
+            asked.steps,
+            "<recv request=\"{method}\"><action>{kept}<verifyauth assign_to=\"proof{proof}\" \
+             username=\"{username}\" password=\"{password}\"/></action></recv>\n\
+             <nop next=\"{label}\" test=\"proof{proof}\"/>\n\
+             <recv request=\"UNPROVED\"/>\n<label id=\"{label}\"/>"
+        )
+        .unwrap();
+        asked
     }
 
     /// The INVITE must have this expression in it.
@@ -92,7 +118,8 @@ impl Ladder {
 
     /// A carrier that sends a request of its own to `uri`, outside of any call.
     pub(super) fn asking(method: &str, more: &str) -> Self {
-        let none = Self { steps: String::new(), checks: 0, cseq: 0, sees_repetitions: false };
+        let none =
+            Self { steps: String::new(), checks: 0, proofs: 0, cseq: 0, sees_repetitions: false };
         none.send(&format!(
             "{method} sip:[remote_ip]:[remote_port] SIP/2.0\n\
              Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
@@ -158,6 +185,17 @@ impl Ladder {
         self.answer_with(status, DESCRIBED, &sdp.text())
     }
 
+    /// Answers the INVITE, which came last, by the way that it came: through all that stand in its Via
+    /// and Record-Route.
+    pub(super) fn answer_routed(self, sdp: Sdp) -> Self {
+        let body = sdp.text();
+        self.send(&format!(
+            "SIP/2.0 200 OK\n[last_Via:]\n[last_Record-Route:]\n[last_From:]\n\
+             [last_To:];tag=far[call_number]\n[last_Call-ID:]\n[last_CSeq:]\n{DESCRIBED}\
+             Content-Length: [len]\n\n{body}"
+        ))
+    }
+
     /// A provisional or final answer of one of several telephones that the INVITE was forked to.
     pub(super) fn answer_of(self, telephone: &str, status: &str, sdp: Sdp) -> Self {
         let message = to_invite(status, DESCRIBED, &sdp.text());
@@ -185,9 +223,14 @@ impl Ladder {
 
     /// Answers the request that was kept, whatever came after it.
     pub(super) fn answer_kept(self, status: &str) -> Self {
+        self.answer_kept_with(status, "")
+    }
+
+    /// The same with further header lines.
+    pub(super) fn answer_kept_with(self, status: &str, more: &str) -> Self {
         self.send(&format!(
             "SIP/2.0 {status}\nVia: [$kept_via]\nFrom: [$from]\nTo: [$to];tag=far[call_number]\n\
-             Call-ID: [call_id]\nCSeq: [$kept_cseq]\nContent-Length: 0\n"
+             Call-ID: [call_id]\nCSeq: [$kept_cseq]\n{more}Content-Length: 0\n"
         ))
     }
 
@@ -200,9 +243,14 @@ impl Ladder {
 
     /// Answers the request that came last.
     pub(super) fn reply(self, status: &str) -> Self {
+        self.reply_with(status, "Contact: <sip:far@[local_ip]:[local_port]>\n")
+    }
+
+    /// The same with other header lines.
+    fn reply_with(self, status: &str, more: &str) -> Self {
         self.send(&format!(
             "SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n\
-             [last_CSeq:]\nContact: <sip:far@[local_ip]:[local_port]>\nContent-Length: 0\n"
+             [last_CSeq:]\n{more}Content-Length: 0\n"
         ))
     }
 
@@ -340,8 +388,18 @@ impl Ladder {
     }
 }
 
+/// Keeps what later messages are made of.
+fn keeping() -> String {
+    let keep = |(name, header, pattern): &(&str, &str, &str)| {
+        format!(
+            "<ereg regexp=\"{pattern}\" search_in=\"hdr\" header=\"{header}\" assign_to=\"{name}\"/>\n"
+        )
+    };
+    KEPT.iter().map(keep).collect()
+}
+
 /// The header lines of an answer or offer with a description.
-const DESCRIBED: &str =
+pub(super) const DESCRIBED: &str =
     "Contact: <sip:far@[local_ip]:[local_port]>\nContent-Type: application/sdp\n";
 
 /// An answer to the INVITE that was kept.

@@ -1,10 +1,12 @@
-//! The whole program against telephones and carriers that we did not write: SIPp and baresip.
+//! The whole program against telephones and carriers that we did not write: SIPp, baresip and
+//! Kamailio.
 //!
 //! Each test runs the real `kaphila serve` and its peers at loopback addresses of their own, so
 //! that all of them may run at once.
 
 mod baresip;
 mod capture;
+mod kamailio;
 mod ladder;
 mod node;
 mod rtp;
@@ -12,6 +14,7 @@ mod sipp;
 mod tone;
 
 mod a_call_over_ipv6;
+mod a_carrier_with_accounts_is_registered_at_and_called_through;
 mod a_carriers_call_comes_in;
 mod a_hang_up_meets_what_is_under_way;
 mod a_telephone_hears_and_is_heard;

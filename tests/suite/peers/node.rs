@@ -42,6 +42,19 @@ impl Node {
 
     /// The same with trunks of any URI, and more lines in the section `sip` of its configuration.
     pub(super) async fn start_with(uris: &[String], is_ipv6: bool, more: &str) -> Self {
+        let trunk = |(at, uri): (usize, &String)| {
+            let mut settings = TrunkSettings::new(format!("trunk-{at}"), uri);
+            if uri.contains("transport=") {
+                // From where a peer's own connections come, wherever on loopback it listens.
+                settings.allow.0 = vec!["127.0.0.1".to_owned()];
+            }
+            settings
+        };
+        Self::with_trunks(uris.iter().enumerate().map(trunk).collect(), is_ipv6, more).await
+    }
+
+    /// The same with trunks as they are described.
+    pub(super) async fn with_trunks(trunks: Vec<TrunkSettings>, is_ipv6: bool, more: &str) -> Self {
         let folder = scratch();
         let address = own_address();
         let sip = sip_at(if is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { address });
@@ -54,7 +67,7 @@ impl Node {
         );
         std::fs::write(folder.path().join("kaphila.toml"), config).unwrap();
         std::fs::create_dir(folder.path().join("sounds")).unwrap();
-        let (key, key_id) = set_up(&folder.path().join("data"), uris).await;
+        let (key, key_id) = set_up(&folder.path().join("data"), trunks).await;
         let log = File::create(folder.path().join("log")).unwrap();
         let mut process = Command::new(BINARY)
             .arg("serve")
@@ -250,6 +263,19 @@ impl Node {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// `/metrics`.
+    pub(super) async fn metrics(&self) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect((self.address, 3001)).await.unwrap();
+            let ask = "GET /metrics HTTP/1.1\r\nHost: kaphila\r\nConnection: close\r\n\r\n";
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        timeout(PATIENCE, exchange).await.expect("no answer")
+    }
+
     /// The end of what it logged.
     pub(super) fn log(&self) -> String {
         tail(&self.folder.path().join("log"))
@@ -268,21 +294,15 @@ impl Node {
 }
 
 /// The database with its trunks and one key; the key and its id.
-async fn set_up(data: &Path, uris: &[String]) -> (String, String) {
+async fn set_up(data: &Path, settings: Vec<TrunkSettings>) -> (String, String) {
     std::fs::create_dir(data).unwrap();
     let url = format!("sqlite://{}/kaphila.db", data.display());
     let store = Store::open(&url, SyncMode::Normal).await.unwrap();
     let now = Millis::wall_clock();
     let mut trunks = Vec::new();
-    for (at, uri) in uris.iter().enumerate() {
-        let name = format!("trunk-{at}");
-        let mut settings = TrunkSettings::new(&name, uri);
-        if uri.contains("transport=") {
-            // From where a peer's own connections come, wherever on loopback it listens.
-            settings.allow.0 = vec!["127.0.0.1".to_owned()];
-        }
-        store.put_trunk(settings, now).await.unwrap();
-        trunks.push(name);
+    for trunk in settings {
+        trunks.push(trunk.name.clone());
+        store.put_trunk(trunk, now).await.unwrap();
     }
     let key = NewKey { name: "peers".to_owned(), credits: 1_000, rate_limit: 10_000, trunks };
     let secrets = store.create_key(key, now).await.unwrap();

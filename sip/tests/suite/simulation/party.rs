@@ -146,6 +146,7 @@ impl Party {
                 let at = self.options.iter().position(|other| *other == id);
                 self.options.swap_remove(at.expect("a second result"));
             }
+            Event::Registration { .. } => unreachable!("nobody registers"),
         }
     }
 }
