@@ -34,8 +34,7 @@ fn since(text: &str) -> Result<Millis, String> {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         return Ok(Millis::wall_clock().plus(-age));
     }
-    text.parse::<jiff::Timestamp>()
-        .map(|time| Millis(time.as_millisecond()))
+    text.parse()
         .map_err(|_| "expected an age such as 24h or a time such as 2026-02-17T00:00:00Z".into())
 }
 

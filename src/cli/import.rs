@@ -3,7 +3,7 @@
 //! It knows their columns. It refuses to know where they go. A file is read whole and every bad line
 //! is told before anything is taken over.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -11,9 +11,10 @@ use clap::{Args, Subcommand};
 use kaphila_media::amd::Status as AmdStatus;
 use serde_json::json;
 
+use super::webhooks::is_call_id;
 use super::{CliError, Common, output};
 use crate::number::Number;
-use crate::store::{BadLine, CallStatus, ImportedCall, ImportedKey, Millis, Store};
+use crate::store::{BadLine, CallStatus, ImportedCall, ImportedCalls, ImportedKey, Millis, Store};
 
 /// Bad lines that are told; more of them are counted.
 const TOLD: usize = 20;
@@ -36,7 +37,7 @@ pub(super) struct ImportKeysArgs {
 pub(super) enum CallsCommand {
     /// Take over the ended calls of another service.
     #[command(
-        after_help = "The first line names the columns, in any order:\n  call_id, key_id, number, status (completed, busy, no-answer, failed, canceled),\n  amd_status (may be empty), duration (seconds), created_at (2026-02-17T10:24:51Z)\n\nA call that is there already stays as it is: a file may be taken over again.\n\nExample:\n  kaphila calls import calls.csv"
+        after_help = "The first line names the columns, in any order:\n  call_id, key_id, number, status (completed, busy, no-answer, failed, canceled),\n  amd_status (may be empty), duration (seconds), created_at (2026-02-17T10:24:51Z)\n\nCalls are taken over 2000 at a time; a server may run meanwhile. One that is there already stays\nas it is: after an error, or when it was cut off, repeat the command, and the rest is taken over.\nLines that speak of another call of the same id are told and left out, exit 1.\nCalls that are older than database.keep_calls are deleted soon after, as all such are.\n\nExample:\n  kaphila calls import calls.csv"
     )]
     Import {
         /// A CSV file.
@@ -126,13 +127,16 @@ impl Line<'_> {
     }
 
     fn time(&self, column: &str) -> Result<Option<Millis>, String> {
-        let what = "a time such as 2026-02-17T10:24:51Z";
-        let time: Option<jiff::Timestamp> = self.parsed(column, what)?;
-        Ok(time.map(|time| Millis(time.as_millisecond())))
+        self.parsed(column, "a time such as 2026-02-17T10:24:51Z")
     }
 }
 
 fn bad(file: &Path, lines: &[BadLine]) -> CliError {
+    tell(file, lines);
+    CliError::Failed(format!("nothing was taken over from {}", file.display()))
+}
+
+fn tell(file: &Path, lines: &[BadLine]) {
     for line in lines.iter().take(TOLD) {
         eprintln!("kaphila: {}: {line}", file.display());
     }
@@ -140,7 +144,6 @@ fn bad(file: &Path, lines: &[BadLine]) -> CliError {
     if more > 0 {
         eprintln!("kaphila: and {more} more");
     }
-    CliError::Failed(format!("nothing was taken over from {}", file.display()))
 }
 
 const KEY_COLUMNS: &[&str] = &[
@@ -237,46 +240,69 @@ pub(super) async fn calls(common: &Common, command: &CallsCommand) -> Result<(),
     let CallsCommand::Import { file } = command;
     let lines = Lines::read(file, CALL_COLUMNS)?;
     let calls = lines.map(call).map_err(|lines| bad(file, &lines))?;
-    let (_, store) = common.open_store().await?;
-    let done = take_calls(common, &store, file, calls).await;
+    let (config, store) = common.open_store().await?;
+    let keep = i64::try_from(config.database.keep_calls.as_millis()).unwrap_or(i64::MAX);
+    let done = take_calls(common, &store, file, calls, Millis::wall_clock().plus(-keep)).await;
     store.close().await;
     done
 }
 
+/// Calls that were placed until `too_old` will not stay.
 async fn take_calls(
     common: &Common,
     store: &Store,
     file: &Path,
     calls: Vec<ImportedCall>,
+    too_old: Millis,
 ) -> Result<(), CliError> {
     let keys: HashSet<String> = store.keys().await?.into_iter().map(|key| key.key_id).collect();
-    let nobodys = calls.iter().filter(|call| !keys.contains(&call.key_id));
-    let nobodys: Vec<BadLine> = nobodys
-        .map(|call| BadLine { line: call.line, what: format!("key_id: no key {}", call.key_id) })
-        .collect();
-    if !nobodys.is_empty() {
-        return Err(bad(file, &nobodys));
+    let mut lines = HashMap::new();
+    let wrong = calls.iter().filter_map(|call| {
+        let first = *lines.entry(call.call_id.as_str()).or_insert(call.line);
+        let what = if !keys.contains(&call.key_id) {
+            format!("key_id: no key {}", call.key_id)
+        } else if first != call.line {
+            format!("call_id: {} is on line {first} already", call.call_id)
+        } else {
+            return None;
+        };
+        Some(BadLine { line: call.line, what })
+    });
+    let wrong: Vec<BadLine> = wrong.collect();
+    if !wrong.is_empty() {
+        return Err(bad(file, &wrong));
     }
     let count = calls.len();
+    let old = calls.iter().filter(|call| call.created_at <= too_old).count();
     let told = |done: usize| {
         if done < count || count > 20_000 {
             eprintln!("kaphila: {done} of {count} calls");
         }
     };
-    let new = store.import_calls(calls, told).await?;
-    let known = count as u64 - new;
-    output::print(common.json, &json!({ "calls": new, "known": known }), || {
-        format!("{new} calls taken over, {known} were there already\n")
+    let imported = store.import_calls(calls, told).await.map_err(|error| {
+        CliError::Failed(format!("{error}; repeat the command, and the rest is taken over"))
+    })?;
+    let ImportedCalls { taken, known, refused } = imported;
+    let value = json!({ "calls": taken, "known": known, "refused": refused.len(), "old": old });
+    output::print(common.json, &value, || {
+        format!("{taken} calls taken over, {known} were there already\n")
     });
-    Ok(())
+    if old > 0 {
+        eprintln!(
+            "kaphila: {old} calls of the file are older than database.keep_calls: a running server \
+             deletes them soon"
+        );
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    tell(file, &refused);
+    Err(CliError::Failed(format!("{} lines were not taken over", refused.len())))
 }
 
 fn call(line: &Line<'_>) -> Result<ImportedCall, String> {
     let call_id = line.required("call_id")?;
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_id = call_id.len() <= 40
-        && call_id.split_once('.').is_some_and(|(seconds, n)| is_number(seconds) && is_number(n));
-    if !is_id {
+    if call_id.len() > 40 || !is_call_id(call_id) {
         return Err("call_id must be such as 1720012345.88".to_owned());
     }
     let number =

@@ -53,7 +53,8 @@ impl FromStr for DeliveryId {
     }
 }
 
-fn is_call_id(text: &str) -> bool {
+/// Whether it looks like `<unix seconds>.<n>`.
+pub(super) fn is_call_id(text: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('.').is_some_and(|(seconds, n)| is_number(seconds) && is_number(n))
 }

@@ -1,7 +1,7 @@
 //! What is taken over from another service.
 
 use super::ops::Subject;
-use super::types::{BadLine, ImportedCall, ImportedKey};
+use super::types::{BadLine, ImportedCall, ImportedCalls, ImportedKey};
 use super::{Millis, Store, StoreError, ops, read, secret};
 
 /// Calls of one transaction: a second of the writer at most.
@@ -38,25 +38,29 @@ impl Store {
         Ok(done)
     }
 
-    /// Takes ended calls over; how many were new. A call that is there already stays as it is.
+    /// Takes ended calls over, some at a time, so that a server may go on beside it: a call that is
+    /// there already stays as it is, and an import that was cut off is finished by repeating it.
     /// `told` hears how many of them have been looked at.
     ///
     /// # Errors
-    /// The database: what was looked at before is taken over, and may be again.
+    /// The database: what was looked at before is taken over.
     pub async fn import_calls(
         &self,
         calls: Vec<ImportedCall>,
         mut told: impl FnMut(usize),
-    ) -> Result<u64, StoreError> {
-        let (mut new, mut done) = (0, 0);
+    ) -> Result<ImportedCalls, StoreError> {
+        let (mut all, mut done) = (ImportedCalls::default(), 0);
         for some in calls.chunks(CALLS) {
             let op = ops::ImportCalls { calls: some.to_vec() };
             let op = self.audited("calls.import", Subject::Calls("imported".to_owned()), op);
-            new += self.write(op).await?;
+            let imported = self.write(op).await?;
+            all.taken += imported.taken;
+            all.known += imported.known;
+            all.refused.extend(imported.refused);
             done += some.len();
             told(done);
         }
-        Ok(new)
+        Ok(all)
     }
 
     /// The SHA-256 that stands for a key; `None`: no key is that long.

@@ -2,9 +2,9 @@
 //! that the writer may try it once more when a shared transaction failed.
 
 use super::types::{
-    Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedKey, KeyChanges,
-    Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, OwnNumber, Placed, RateDecision,
-    Remembered, Replayed, TrunkSettings,
+    Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedCalls, ImportedKey,
+    KeyChanges, Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, OwnNumber, Placed,
+    RateDecision, Remembered, Replayed, TrunkSettings,
 };
 use super::{KeyId, Leg, Millis};
 
@@ -178,8 +178,8 @@ operation!(
     ImportKeys { keys: Vec<Audited<ImportKey>>, update: bool } -> Result<(), Vec<BadLine>>, IS_LONG
 );
 operation!(
-    /// Ended calls of another service; how many were new.
-    ImportCalls { calls: Vec<ImportedCall> } -> u64, IS_LONG
+    /// Ended calls of another service.
+    ImportCalls { calls: Vec<ImportedCall> } -> ImportedCalls, IS_LONG
 );
 operation!(
     /// A new hash; the old ones die at once or after their grace. `false`: no such key.

@@ -51,11 +51,19 @@ impl serde::Serialize for Millis {
     }
 }
 
+/// An RFC 3339 time.
+impl std::str::FromStr for Millis {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond()))
+    }
+}
+
 impl<'de> serde::Deserialize<'de> for Millis {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time = text.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
-        Ok(Self(time.as_millisecond()))
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -70,5 +78,8 @@ mod tests {
         assert_eq!(Millis(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Millis(-5).to_rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(&Millis(i64::MAX).to_rfc3339()[..4], "9999");
+        let read = "2026-02-17T11:24:51.001+01:00".parse::<Millis>();
+        assert_eq!(read.unwrap(), Millis(1_771_323_891_001));
+        assert!("yesterday".parse::<Millis>().is_err());
     }
 }

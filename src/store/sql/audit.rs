@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::{Pool, Row};
 
-use super::{Apply, Db, Tx, keys, numbers, trunks};
+use super::{Apply, Db, Tx, import, keys, numbers, trunks};
 use crate::store::Millis;
 use crate::store::ops::{Act, Audited, Subject};
 use crate::store::types::AuditEntry;
@@ -61,8 +61,11 @@ async fn snapshot(tx: &mut Tx<'_>, subject: &Subject) -> Result<Option<Snapshot>
         Subject::Trunk(name) => trunk(tx, name).await,
         Subject::Recording(id) => recording(tx, id).await,
         Subject::Deliveries(call_id) => deliveries(tx, call_id).await,
-        Subject::Calls(_) => imported(tx).await.map(Some),
         Subject::Number(number) => own_number(tx, number).await,
+        Subject::Calls(_) => {
+            let members = members(json!({ "calls": import::imported(tx).await? }));
+            Ok(Some(Snapshot { key_id: None, members }))
+        }
     }
 }
 
@@ -181,14 +184,6 @@ async fn own_number(tx: &mut Tx<'_>, number: &str) -> Result<Option<Snapshot>, s
         "answer": own.answer,
     }));
     Ok(Some(Snapshot { key_id: Some(own.key_id), members }))
-}
-
-/// Calls that were taken over have ids below 0.
-async fn imported(tx: &mut Tx<'_>) -> Result<Snapshot, sqlx::Error> {
-    let calls: i64 = sqlx::query_scalar("SELECT -COALESCE(MIN(id), 0) FROM calls WHERE id < 0")
-        .fetch_one(&mut *tx.conn)
-        .await?;
-    Ok(Snapshot { key_id: None, members: members(json!({ "calls": calls })) })
 }
 
 /// `{"name": [old, new]}` for each member that differs; what is missing is `null`.

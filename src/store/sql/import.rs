@@ -3,8 +3,9 @@
 use super::history::{self, Counted};
 use super::keys::{assign, enter_credit, insert_hash, trunk_id};
 use super::{Apply, Tx};
+use crate::store::Millis;
 use crate::store::ops::{ImportCalls, ImportKey, ImportKeys};
-use crate::store::types::{BadLine, CallStatus, ImportedCall, ImportedKey, KeyId};
+use crate::store::types::{BadLine, CallStatus, ImportedCall, ImportedCalls, ImportedKey, KeyId};
 
 impl Apply for ImportKeys {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Result<(), Vec<BadLine>>, sqlx::Error> {
@@ -29,23 +30,39 @@ async fn what_is_wrong(
     import: &ImportKey,
     update: bool,
 ) -> Result<Option<String>, sqlx::Error> {
-    let ImportKey { key, key_id, .. } = import;
-    let owner: Option<String> = sqlx::query_scalar(
-        "SELECT k.key_id FROM api_keys k JOIN api_key_hashes h ON h.api_key = k.id \
-         WHERE h.hash = $1",
+    let ImportKey { key, key_id, now, .. } = import;
+    let owner: Option<(String, bool, Option<Millis>)> = sqlx::query_as(
+        "SELECT k.key_id, k.revoked, h.expires_at FROM api_keys k \
+         JOIN api_key_hashes h ON h.api_key = k.id WHERE h.hash = $1",
     )
     .bind(&key.hash)
     .fetch_optional(&mut *tx.conn)
     .await?;
-    let holds = holds(tx, key_id).await?;
-    let exists = holds.is_some();
+    // Neither opens anything, whatever is changed.
+    match &owner {
+        Some((owner, true, _)) => return Ok(Some(format!("key: it was revoked with {owner}"))),
+        Some((owner, _, Some(until))) if until <= now => {
+            return Ok(Some(format!("key: it is a replaced one of {owner}, its grace is over")));
+        }
+        _ => {}
+    }
+    let found: Option<(i64, bool)> =
+        sqlx::query_as("SELECT holds, revoked FROM api_keys WHERE key_id = $1")
+            .bind(key_id)
+            .fetch_optional(&mut *tx.conn)
+            .await?;
+    let exists = found.is_some();
+    if found.is_some_and(|(_, revoked)| revoked) {
+        return Ok(Some(format!("key_id: {key_id} is revoked")));
+    }
     if (exists || owner.is_some()) && !update {
         return Ok(Some(format!("key {key_id} exists already; --update changes it")));
     }
-    if let Some(owner) = owner.filter(|owner| owner != key_id) {
+    if let Some((owner, ..)) = owner.filter(|(owner, ..)| owner != key_id) {
         return Ok(Some(format!("key: it is that of {owner}")));
     }
-    if let (Some(holds), Some(credits)) = (holds, key.credits)
+    // What calls in progress hold.
+    if let (Some((holds, _)), Some(credits)) = (found, key.credits)
         && credits < holds
     {
         return Ok(Some(format!("credits: {holds} are held by calls in progress")));
@@ -56,14 +73,6 @@ async fn what_is_wrong(
         }
     }
     Ok(None)
-}
-
-/// What calls in progress hold of a key's credits; `None`: there is no such key.
-async fn holds(tx: &mut Tx<'_>, key_id: &str) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT holds FROM api_keys WHERE key_id = $1")
-        .bind(key_id)
-        .fetch_optional(&mut *tx.conn)
-        .await
 }
 
 impl Apply for ImportKey {
@@ -127,24 +136,84 @@ async fn set_balance(
 }
 
 impl Apply for ImportCalls {
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, sqlx::Error> {
-        // Ids of our own calls count up from 1: these count down, and never meet one.
-        let lowest: i64 = sqlx::query_scalar("SELECT COALESCE(MIN(id), 0) FROM calls")
-            .fetch_one(&mut *tx.conn)
-            .await?;
-        let mut next = lowest.min(0) - 1;
-        let mut taken = 0;
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<ImportedCalls, sqlx::Error> {
+        let mut done = ImportedCalls::default();
+        let mut last = imported(tx).await?;
         for call in &self.calls {
-            if insert(tx, next, call).await? {
-                next -= 1;
-                taken += 1;
+            // Ids of our own calls count up from 1: these count down, and never meet one.
+            if insert(tx, -(last + 1), call).await? {
+                last += 1;
+                done.taken += 1;
+            } else if let Some(what) = conflict(tx, call).await? {
+                done.refused.push(BadLine { line: call.line, what });
+            } else {
+                done.known += 1;
             }
         }
-        Ok(taken)
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ('imported_calls', $1) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(last.to_string())
+        .execute(&mut *tx.conn)
+        .await?;
+        Ok(done)
     }
 }
 
-/// `false`: a call of this id is there already; it stays as it is.
+/// How many calls were ever taken over, those that are pruned by now too.
+pub(super) async fn imported(tx: &mut Tx<'_>) -> Result<i64, sqlx::Error> {
+    // Before that was counted, their ids told.
+    sqlx::query_scalar(
+        "SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'imported_calls'), \
+         (SELECT -MIN(id) FROM calls WHERE id < 0), 0)",
+    )
+    .fetch_one(&mut *tx.conn)
+    .await
+}
+
+/// What the call of this id that is there has against it; `None`: it is the same.
+async fn conflict(tx: &mut Tx<'_>, call: &ImportedCall) -> Result<Option<String>, sqlx::Error> {
+    #[derive(sqlx::FromRow)]
+    struct Known {
+        key_id: String,
+        number: String,
+        status: String,
+        amd_status: Option<String>,
+        duration: i64,
+        created_at: Millis,
+        ended_at: Option<Millis>,
+    }
+    let known: Option<Known> = sqlx::query_as(
+        "SELECT k.key_id, c.number, c.status, c.amd_status, c.duration, c.created_at, c.ended_at \
+         FROM calls c JOIN api_keys k ON k.id = c.api_key WHERE c.call_id = $1",
+    )
+    .bind(&call.call_id)
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    let Some(known) = known else {
+        return Ok(Some(format!("key_id: no key {}", call.key_id)));
+    };
+    if known.key_id != call.key_id {
+        return Ok(Some(format!("call_id: {} is a call of {}", call.call_id, known.key_id)));
+    }
+    if known.ended_at.is_none() {
+        return Ok(Some(format!("call_id: {} is in progress", call.call_id)));
+    }
+    let columns = [
+        ("number", known.number == call.number),
+        ("status", known.status == call.status.as_str()),
+        ("amd_status", known.amd_status == call.amd_status),
+        ("duration", known.duration == call.duration),
+        ("created_at", known.created_at == call.created_at),
+    ];
+    let other = columns.into_iter().find(|(_, same)| !same);
+    Ok(other.map(|(column, _)| {
+        format!("{column}: the call {} is there already, with another one", call.call_id)
+    }))
+}
+
+/// `false`: a call of this id is there already, it stays as it is; or there is no such key.
 async fn insert(tx: &mut Tx<'_>, id: i64, call: &ImportedCall) -> Result<bool, sqlx::Error> {
     let answered = (call.status == CallStatus::Completed).then_some(call.created_at);
     let key: Option<KeyId> = sqlx::query_scalar(

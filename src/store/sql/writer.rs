@@ -38,7 +38,8 @@ impl Writer {
         node: i64,
         handover: Handover,
     ) -> Result<Self, StoreError> {
-        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM calls")
+        // Calls that were taken over have ids below 0.
+        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM calls WHERE id > 0")
             .fetch_one(&pools.write)
             .await?;
         let (jobs, queue) = mpsc::channel(QUEUE);

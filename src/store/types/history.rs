@@ -1,4 +1,4 @@
-use super::CallStatus;
+use super::{BadLine, CallStatus};
 use crate::store::Millis;
 
 /// How calls ended, and how many are up. Every figure is a count of calls but `seconds`.
@@ -167,4 +167,15 @@ pub struct ImportedCall {
     pub duration: i64,
     /// When it was placed.
     pub created_at: Millis,
+}
+
+/// What became of calls that were to be taken over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportedCalls {
+    /// Those that are new.
+    pub taken: u64,
+    /// Those that were there already, the same in everything.
+    pub known: u64,
+    /// Those that are not taken over, and why.
+    pub refused: Vec<BadLine>,
 }

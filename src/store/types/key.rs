@@ -129,22 +129,6 @@ pub struct KeyChanges {
     pub deny_prefixes: Option<Vec<String>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_secrets_are_not_shown() {
-        let secrets = NewSecrets {
-            key_id: "key_1".into(),
-            key: "ak_geheim".into(),
-            webhook_secret: "whsec_geheim".into(),
-        };
-        let shown = format!("{secrets:?}");
-        assert!(shown.contains("key_1") && !shown.contains("geheim"), "{shown}");
-    }
-}
-
 /// A key of another service, to be taken over. `None` leaves a setting as it is, or at its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportedKey {
@@ -182,5 +166,21 @@ pub struct BadLine {
 impl std::fmt::Display for BadLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_secrets_are_not_shown() {
+        let secrets = NewSecrets {
+            key_id: "key_1".into(),
+            key: "ak_geheim".into(),
+            webhook_secret: "whsec_geheim".into(),
+        };
+        let shown = format!("{secrets:?}");
+        assert!(shown.contains("key_1") && !shown.contains("geheim"), "{shown}");
     }
 }

@@ -183,8 +183,13 @@ impl Site {
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_as(&self.key, path, body).await
+    }
+
+    /// The same with another key.
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
         let line = format!("POST {path}");
-        http::request(self.http, &line, &self.key, Some(&body)).await.unwrap()
+        http::request(self.http, &line, key, Some(&body)).await.unwrap()
     }
 
     /// A sample of `/metrics`.
