@@ -8,6 +8,7 @@ mod admin;
 mod away;
 pub mod backup;
 mod cache;
+mod calls;
 mod error;
 mod files;
 mod handover;
@@ -19,10 +20,12 @@ mod numbers;
 mod ops;
 mod postgres;
 mod prune;
+mod recordings;
 mod secret;
 mod sqlite;
 mod time;
 mod types;
+mod webhooks;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -33,8 +36,7 @@ pub use time::Millis;
 pub use types::*;
 
 use cache::Cache;
-use journal::{Journal, Record, What};
-use ops::Refused;
+use journal::Journal;
 
 /// What a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -280,299 +282,5 @@ impl Store {
         let trunks = Arc::new(trunks);
         self.inner.trunks.put(key, trunks.clone(), now);
         Ok(trunks)
-    }
-
-    // --- The life of a call ---
-
-    /// Stores a call in one transaction: credit check and hold, row, idempotency token, and the
-    /// event that `first` builds now that the id is known (`first` may be called more than once).
-    /// Once begun it must be awaited to its end, or a call stays `ringing` that nobody owns: do
-    /// not call it from a future that a client's disconnect drops.
-    ///
-    /// # Errors
-    /// [`PlaceError`]; nothing is stored then.
-    pub async fn place(
-        &self,
-        auth: &Authenticated,
-        call: NewCall,
-        first: impl Fn(&Placed) -> NewEvent + Send + Sync + 'static,
-    ) -> Result<Placed, PlaceError> {
-        let placed = self.write(ops::Place { key: auth.key, call, first: Box::new(first) }).await?;
-        placed.map_err(|refused| match refused {
-            Refused::InsufficientCredits => PlaceError::InsufficientCredits,
-            Refused::KeyGone => PlaceError::KeyGone,
-            Refused::Repeated(known) => PlaceError::Repeated(known),
-        })
-    }
-
-    /// Another leg on another trunk: stored before its INVITE is sent.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn trunk_tried(
-        &self,
-        call: &CallRef,
-        trunk: &str,
-        leg: Leg,
-    ) -> Result<(), StoreError> {
-        let what = What::TrunkTried(trunk.to_owned(), leg);
-        self.record(Record::of(call, what)).await.map(drop)
-    }
-
-    /// The call was answered: its hold becomes a deduction, in one transaction with `events`.
-    /// `false`: it had been answered or had ended already; its row and money are as they were.
-    ///
-    /// # Errors
-    /// The database; it may be called again.
-    pub async fn answered(
-        &self,
-        call: &CallRef,
-        answered: Answered,
-        events: Vec<NewEvent>,
-    ) -> Result<bool, StoreError> {
-        self.record(Record::of(call, What::Answered(answered, events))).await
-    }
-
-    /// The call has ended: final row, settlement of its hold and `events` in one transaction.
-    /// `false`: it had ended already; its row and money are as they were.
-    ///
-    /// # Errors
-    /// The database; it may be called again.
-    pub async fn ended(
-        &self,
-        call: &CallRef,
-        ended: Ended,
-        events: Vec<NewEvent>,
-    ) -> Result<bool, StoreError> {
-        self.record(Record::of(call, What::Ended(ended, events))).await
-    }
-
-    /// Events that change nothing else. Numbers already stored are left as they are.
-    ///
-    /// # Errors
-    /// The database; it may be called again.
-    pub async fn append_events(
-        &self,
-        call: &CallRef,
-        now: Millis,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError> {
-        if call.webhook_url.is_none() || events.is_empty() {
-            return Ok(());
-        }
-        self.record(Record::of(call, What::Events(now, events))).await.map(drop)
-    }
-
-    /// One call of the key, live or ended.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn call(
-        &self,
-        auth: &Authenticated,
-        call_id: &str,
-    ) -> Result<Option<CallRow>, StoreError> {
-        read!(self, sql, pool => sql::calls::call(pool, auth.key, call_id))
-    }
-
-    /// What an idempotency token of the key stands for, for 24 h.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn remembered(
-        &self,
-        auth: &Authenticated,
-        token: &str,
-        now: Millis,
-    ) -> Result<Option<Remembered>, StoreError> {
-        read!(self, sql, pool => sql::calls::remembered(pool, auth.key, token, now))
-    }
-
-    /// Keeps the answer to the request that placed `call`, for its idempotency token.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn remember_answer(
-        &self,
-        call: &CallRef,
-        status: u16,
-        response: String,
-    ) -> Result<(), StoreError> {
-        let status = i64::from(status);
-        self.write(ops::Remember { call: call.clone(), status, response }).await
-    }
-
-    // --- After a crash ---
-
-    /// Says that this node lives. To be called every second; calls that die with the process end
-    /// at the last of these.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn heartbeat(&self, now: Millis) -> Result<(), StoreError> {
-        let beat = self.write(ops::Heartbeat { node: self.inner.node, now }).await;
-        if beat.as_ref().is_err_and(StoreError::is_unavailable) {
-            self.note_heartbeat(now).await;
-        }
-        beat
-    }
-
-    /// This node's calls that have not ended.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn open_calls(&self) -> Result<Vec<OpenCall>, StoreError> {
-        read!(long: self, sql, pool => sql::calls::open_calls(pool, self.inner.node))
-    }
-
-    /// At start, before any call: ends every open call of this node as `server_shutdown` at the
-    /// last heartbeat, settles its hold, and queues the events that `last` builds for it, all in
-    /// one transaction. What is returned holds what its orphaned leg needs.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn close_open_calls(
-        &self,
-        now: Millis,
-        last: impl Fn(&OpenCall, &Ended) -> Vec<NewEvent> + Send + Sync + 'static,
-    ) -> Result<Vec<OpenCall>, StoreError> {
-        self.write(ops::CloseOpen { node: self.inner.node, now, events: Box::new(last) }).await
-    }
-
-    /// Recordings of this node that were never finished, with their calls, which may have ended.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn unfinished_recordings(&self) -> Result<Vec<(OpenCall, Recording)>, StoreError> {
-        let node = self.inner.node;
-        let calls =
-            read!(long: self, sql, pool => sql::calls::with_unfinished_recordings(pool, node))?;
-        let recordings = read!(long: self, sql, pool => sql::recordings::unfinished(pool, node))?;
-        let pair = |recording: Recording| {
-            let call = calls.iter().find(|call| call.row.call_id == recording.call_id)?;
-            Some((call.clone(), recording))
-        };
-        Ok(recordings.into_iter().filter_map(pair).collect())
-    }
-
-    // --- Recordings ---
-
-    /// A recording has begun.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn recording_started(
-        &self,
-        call: &CallRef,
-        recording: NewRecording,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError> {
-        let what = What::RecordingStarted(recording, events);
-        self.record(Record::of(call, what)).await.map(drop)
-    }
-
-    /// A recording is complete.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn recording_finished(
-        &self,
-        call: &CallRef,
-        finished: FinishedRecording,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError> {
-        let what = What::RecordingFinished(finished, events);
-        self.record(Record::of(call, what)).await.map(drop)
-    }
-
-    /// The key's recordings, newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn recordings(
-        &self,
-        auth: &Authenticated,
-        limit: u32,
-    ) -> Result<Vec<Recording>, StoreError> {
-        read!(self, sql, pool => sql::recordings::of_key(pool, auth.key, i64::from(limit)))
-    }
-
-    /// The newest recording of a call of the key.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn recording_of_call(
-        &self,
-        auth: &Authenticated,
-        call_id: &str,
-    ) -> Result<Option<Recording>, StoreError> {
-        read!(self, sql, pool => sql::recordings::of_call(pool, auth.key, call_id))
-    }
-
-    /// A recording of the key by the name of its file.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn recording_by_filename(
-        &self,
-        auth: &Authenticated,
-        filename: &str,
-    ) -> Result<Option<Recording>, StoreError> {
-        read!(self, sql, pool => sql::recordings::by_filename(pool, auth.key, filename))
-    }
-
-    // --- Webhooks ---
-
-    /// The stream of committed events, for the deliverer; only the first caller gets it.
-    pub fn take_committed(&self) -> Option<Committed> {
-        self.inner.committed.lock().ok()?.take()
-    }
-
-    /// Undelivered events due until `until`, at most `limit`.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn due_events(&self, until: Millis, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
-        read!(long: self, sql, pool => sql::outbox::due(pool, until, i64::from(limit)))
-    }
-
-    /// What operators asked for again between `since` and `now`, at most `limit`.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn replayed_events(
-        &self,
-        since: Millis,
-        now: Millis,
-        limit: u32,
-    ) -> Result<Vec<Outgoing>, StoreError> {
-        read!(self, sql, pool => sql::outbox::replayed(pool, since, now, i64::from(limit)))
-    }
-
-    /// Writes down what became of deliveries.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn mark_events(&self, marks: Vec<Mark>) -> Result<(), StoreError> {
-        self.write(ops::Marks { marks }).await
-    }
-
-    /// The secrets that sign a key's webhooks, the present one first; none: no such key. Up to
-    /// 1 s old.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn signing_secrets(
-        &self,
-        key: KeyId,
-        now: Millis,
-    ) -> Result<Arc<Vec<String>>, StoreError> {
-        if let Some(known) = self.inner.secrets.fresh(&key, now) {
-            return Ok(known);
-        }
-        let secrets = read!(self, sql, pool => sql::keys::webhook_secrets(pool, key, now))?;
-        let secrets = Arc::new(secrets);
-        self.inner.secrets.put(key, secrets.clone(), now);
-        Ok(secrets)
     }
 }
