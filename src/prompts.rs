@@ -57,13 +57,18 @@ impl Prompts for LocalPrompts {
         voice: &'a str,
     ) -> BoxFuture<'a, Result<Arc<[i16]>, PromptError>> {
         async move {
-            let file = self.speech.speak(text, voice).await.map_err(|error| match error {
+            let spoken = self.speech.speak(text, voice).await.map_err(|error| match error {
                 SpeechError::Empty | SpeechError::TooLong(_) | SpeechError::NoVoice(_) => {
                     PromptError::Bad(error.to_string())
                 }
                 other => PromptError::Failed(other.to_string()),
             })?;
-            self.decode(file).await
+            // Held until then: the cache keeps the file.
+            let audio = self.decode(spoken.path().to_owned()).await;
+            audio.map_err(|error| match error {
+                PromptError::NotFound => PromptError::Failed("the spoken file is gone".to_owned()),
+                other => other,
+            })
         }
         .boxed()
     }

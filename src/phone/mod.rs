@@ -210,7 +210,7 @@ async fn spoken(common: &Common, words: &str) -> Result<Arc<[i16]>, CliError> {
     let speech =
         Speech::open(&folder, config.tts.cache_bytes, tts::Online::default()).map_err(failed)?;
     let audio = match speech.speak(words, tts::DEFAULT_VOICE).await {
-        Ok(file) => play::load(&file).map_err(failed),
+        Ok(spoken) => play::load(spoken.path()).map_err(failed),
         Err(error) => Err(failed(error)),
     };
     // Ours alone; a leftover would be a few kilobytes.

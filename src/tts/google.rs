@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use account::Account;
 
+use super::cache::is_whole_wav;
 use super::service::{ANSWER_LIMIT, CONNECT_LIMIT, ServiceError, body};
 use super::ssml::is_ssml;
 
@@ -179,8 +180,8 @@ impl Answer {
         let audio = self.body.get("audioContent").and_then(Value::as_str);
         let audio = audio.and_then(|text| STANDARD.decode(text).ok());
         audio
-            .filter(|audio| audio.starts_with(b"RIFF"))
-            .ok_or_else(|| ServiceError::failed("its answer holds no WAV"))
+            .filter(|audio| is_whole_wav(audio, audio.len() as u64))
+            .ok_or_else(|| ServiceError::failed("its answer holds no whole WAV"))
     }
 
     /// Its own words, on a line. They may repeat the key: "Consumer 'api_key:AIza…' has been

@@ -1,7 +1,7 @@
 //! Speech: text and a voice in, a WAV file in the cache out.
 //!
 //! It knows engines, voices and its cache folder. It refuses to know calls: what it returns is a
-//! path. Start at [`Speech::speak`]; engines stand in [`engine`].
+//! file. Start at [`Speech::speak`]; engines stand in [`engine`].
 #![allow(clippy::disallowed_methods, reason = "a driver: runs processes against the clock")]
 
 mod cache;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use cache::Cache;
+use cache::{Cache, Turn};
 use engine::Engine;
 use google::Google;
 use gtts::Gtts;
@@ -100,6 +100,35 @@ pub struct Online {
     pub gtts: Option<Gtts>,
 }
 
+/// A text as a WAV file, which stays in the cache while this is held.
+#[derive(Debug, Clone)]
+pub struct Spoken {
+    path: PathBuf,
+    /// The cache leaves alone what somebody holds.
+    _held: Turn,
+}
+
+impl Spoken {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<Path> for Spoken {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The same file.
+impl PartialEq for Spoken {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
 /// The speech service: what is set up of Google Cloud and gTTS, in this order, and should they fail
 /// local programs, bounded; a cache on disk. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -146,7 +175,7 @@ impl Speech {
     ///
     /// # Errors
     /// See [`SpeechError`].
-    pub async fn speak(&self, text: &str, voice: &str) -> Result<PathBuf, SpeechError> {
+    pub async fn speak(&self, text: &str, voice: &str) -> Result<Spoken, SpeechError> {
         let until = Instant::now() + TIME_LIMIT;
         // Nobody says these; an engine may stop at one, a service refuse it.
         let text = text.replace(|c: char| c.is_control() && !c.is_whitespace(), " ");
@@ -167,7 +196,7 @@ impl Speech {
             }
             let name = service.name();
             match self.speak_by(service, said, voice, until - LOCAL_TIME).await? {
-                Ok(path) => return Ok(path),
+                Ok(spoken) => return Ok(spoken),
                 Err(error) if error.is_known() => {
                     tracing::debug!(%error, voice, "{name} does not speak; the next engine does");
                 }
@@ -202,7 +231,7 @@ impl Speech {
         text: &str,
         voice: &str,
         latest: Instant,
-    ) -> Result<Result<PathBuf, ServiceError>, SpeechError> {
+    ) -> Result<Result<Spoken, ServiceError>, SpeechError> {
         let until = latest.min(Instant::now() + service.limit());
         let name = service.cache_name(text, voice);
         let turn = self.inner.cache.turn(&name);
@@ -210,10 +239,12 @@ impl Speech {
             return Ok(Err(ServiceError::NoTime));
         };
         if let Some(path) = self.inner.cache.find(&name) {
-            return Ok(Ok(path));
+            return Ok(Ok(Spoken { path, _held: turn.clone() }));
         }
         match service.speak(&name, text, voice, until).await {
-            Ok(audio) => self.inner.cache.store(&name, &audio).map(Ok),
+            Ok(audio) => {
+                self.keep(turn.clone(), move |cache| cache.store(&name, &audio)).await.map(Ok)
+            }
             Err(error) => Ok(Err(error)),
         }
     }
@@ -223,7 +254,7 @@ impl Speech {
         text: &str,
         voice: &str,
         until: Instant,
-    ) -> Result<PathBuf, SpeechError> {
+    ) -> Result<Spoken, SpeechError> {
         if text.is_empty() {
             return Err(SpeechError::Empty);
         }
@@ -237,19 +268,35 @@ impl Speech {
         })
     }
 
-    async fn run(&self, engine: &Engine, text: &str) -> Result<PathBuf, SpeechError> {
+    async fn run(&self, engine: &Engine, text: &str) -> Result<Spoken, SpeechError> {
         let name = engine.cache_name(text);
         let turn = self.inner.cache.turn(&name);
         let _mine = turn.lock().await;
         if let Some(path) = self.inner.cache.find(&name) {
-            return Ok(path);
+            return Ok(Spoken { path, _held: turn.clone() });
         }
         let Ok(_permit) = self.inner.running.acquire().await else {
             return Err(SpeechError::Failed { engine: engine.program(), message: "closed".into() });
         };
         let draft = self.inner.cache.draft(&name, text)?;
         engine.speak(&draft.text, &draft.audio).await?;
-        self.inner.cache.keep(&name, draft)
+        self.keep(turn.clone(), move |cache| cache.keep(&name, draft)).await
+    }
+
+    /// Puts a file into the cache, off the async threads: a disk takes its time to be sure.
+    async fn keep(
+        &self,
+        turn: Turn,
+        put: impl FnOnce(&Cache) -> Result<PathBuf, SpeechError> + Send + 'static,
+    ) -> Result<Spoken, SpeechError> {
+        let inner = self.inner.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            put(&inner.cache).map(|path| Spoken { path, _held: turn })
+        });
+        kept.await.unwrap_or_else(|error| {
+            let source = std::io::Error::other(error);
+            Err(SpeechError::Io { path: self.inner.cache.folder().to_owned(), source })
+        })
     }
 }
 
@@ -274,7 +321,7 @@ mod tests {
         let made = std::fs::metadata(&one).unwrap().modified().unwrap();
         assert_eq!(speech.speak("Press one.", "en-US").await.unwrap(), one);
         assert_eq!(std::fs::metadata(&one).unwrap().modified().unwrap(), made);
-        let reader = hound_duration(&one);
+        let reader = hound_duration(one.path());
         assert!((0.4..3.0).contains(&reader), "{reader} s");
     }
 
@@ -303,6 +350,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_damaged_prompt_is_spoken_again_and_one_in_use_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let speech = speech(folder.path(), 0);
+        let first = speech.speak("one", "en-US").await.unwrap();
+        let second = speech.speak("two", "en-US").await.unwrap();
+        let whole = std::fs::read(&first).unwrap();
+        assert!(second.path().exists());
+        std::fs::write(&first, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(speech.speak("one", "en-US").await.unwrap(), first);
+        assert_eq!(std::fs::read(&first).unwrap(), whole);
+        drop(second);
+        speech.speak("three", "en-US").await.unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "what is held, and the newest");
+    }
+
+    #[tokio::test]
     async fn a_local_engine_has_what_is_left_of_the_time() {
         let folder = tempfile::tempdir().unwrap();
         let speech = speech(folder.path(), 1 << 20);
@@ -318,7 +382,7 @@ mod tests {
         let speech = speech(folder.path(), 60_000);
         let mut last = PathBuf::new();
         for text in ["one", "two", "three", "four", "five"] {
-            last = speech.speak(text, "en-US").await.unwrap();
+            last = speech.speak(text, "en-US").await.unwrap().path().to_owned();
         }
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().collect();
         let bytes: u64 = files.iter().map(|file| file.metadata().unwrap().len()).sum();
