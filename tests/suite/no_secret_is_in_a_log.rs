@@ -4,13 +4,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use wiremock::matchers::method;
+use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::exchange::{Callee, Exchange};
 use crate::support::hooks::Hooks;
 use crate::support::http;
-use crate::support::program::{Site, eventually};
+use crate::support::program::{Site, eventually, text};
+use crate::support::speech;
 
 const GOOGLE_KEY: &str = "AIzaSyTheKeyThatOpensSpeech";
 const TOKEN: &str = "token-of-the-receiver";
@@ -34,7 +35,9 @@ async fn ask_by_http_2(site: &Site, key: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_finest_level() {
     let google = MockServer::start().await;
-    let refusal = json!({ "error": { "message": "API key not valid" } });
+    // Google repeats the key so.
+    let words = format!("Consumer 'api_key:{GOOGLE_KEY}' has been suspended.");
+    let refusal = json!({ "error": { "message": words } });
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(403).set_body_json(refusal))
         .expect(1)
@@ -140,4 +143,52 @@ async fn at_the_finest_level() {
     // One at a time they would have a name.
     let named = log.lines().find(|line| line.contains("\"digit") || line.contains("digit="));
     assert_eq!(named, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_of_a_service_account() {
+    const ACCESS: &str = "ya29.TheTokenThatOpensSpeech";
+    let google = MockServer::start().await;
+    let granted = json!({ "access_token": ACCESS, "expires_in": 3_600 });
+    let granted = ResponseTemplate::new(200).set_body_json(granted);
+    Mock::given(path("/token")).respond_with(granted).mount(&google).await;
+    let words = format!("Bearer {ACCESS} was taken back");
+    let refusal =
+        ResponseTemplate::new(401).set_body_json(json!({ "error": { "message": words } }));
+    Mock::given(path(speech::SYNTHESIZE)).respond_with(refusal).mount(&google).await;
+
+    let carrier = Exchange::start("127.0.0.1").await;
+    let mut site = Site::with_trunks(&[carrier.address]).await;
+    let account = speech::account(site.folder(), &format!("{}/token", google.uri()));
+    site.set("KAPHILA_TTS_GOOGLE_CREDENTIALS_FILE", account.display().to_string());
+    site.set("KAPHILA_TTS_GOOGLE_ENDPOINT", google.uri());
+    site.set("RUST_LOG", "trace");
+    let mut hooks = Hooks::start().await;
+    let mut serving = site.serve(&[]).await;
+    let number = Callee::Answers.number(1);
+    let placed = site.post("/makecall", json!({ "number": number, "webhookUrl": hooks.url() }));
+    let call = placed.await.json()["callId"].as_str().unwrap().to_owned();
+    hooks.expect(&call, "call.answered").await;
+    let voice = json!({ "callId": call, "text": "Please hold" });
+    assert_eq!(site.post("/voice", voice).await.status, 200);
+    hooks.expect(&call, "tts.played").await;
+    assert_eq!(site.post("/hangup", json!({ "callId": call })).await.status, 200);
+    hooks.expect(&call, "call.ended").await;
+    serving.terminate();
+    assert!(serving.ends(std::time::Duration::from_secs(30)).await.success());
+    let check = site.kaphila(&["check"]).await;
+
+    let log = std::fs::read_to_string(site.path("serve.log")).unwrap();
+    let told = format!("{log}{}{}", text(&check.stdout), text(&check.stderr));
+    assert!(log.contains("Google Cloud does not speak"), "it was asked");
+    assert!(told.contains("*** was taken back"), "its words are told");
+    let asked = google.received_requests().await.unwrap();
+    let form = &asked.iter().find(|it| it.url.path() == "/token").unwrap().body;
+    let (_, assertion) = std::str::from_utf8(form).unwrap().rsplit_once('=').unwrap();
+    let key = std::fs::read_to_string(site.path("private.pem")).unwrap();
+    let lines = key.lines().filter(|line| !line.starts_with('-')).chain([ACCESS, assertion]);
+    for secret in lines {
+        let line = told.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} is in the log");
+    }
 }
