@@ -193,7 +193,7 @@ fn sync(audio: &Path) -> std::io::Result<()> {
 
 fn holds_whole_wav(file: &File) -> std::io::Result<bool> {
     let mut header = Vec::new();
-    (&*file).take(HEADER as u64).read_to_end(&mut header)?;
+    file.take(HEADER as u64).read_to_end(&mut header)?;
     Ok(is_whole_wav(&header, file.metadata()?.len()))
 }
 
