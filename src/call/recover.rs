@@ -10,6 +10,7 @@ use kaphila_media::spool;
 use kaphila_sip::auth::Credentials;
 use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Identity, Orphan};
+use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
 use serde_json::{Map, Value, json};
 
@@ -181,6 +182,12 @@ fn credentials(call: &OpenCall, trunks: &[Trunk]) -> Option<Arc<Credentials>> {
     Target::at(trunk, &[call.leg.remote.parse().ok()?]).ok()?.credentials
 }
 
+/// The transport that a row names.
+fn over(name: &str) -> Option<Transport> {
+    let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    all.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(name))
+}
+
 /// The leg that a call left behind, as far as its row tells.
 fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
     if let Some(dialog) = &call.dialog {
@@ -191,7 +198,7 @@ fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
     // Where its INVITE went is known: no name is looked up before the server is ready.
     let target = Target::at(trunk, &[remote]).ok()?;
-    let (transport, tls_name) = (target.transport, target.tls_name.clone());
+    let (transport, tls_name) = (over(&call.leg.transport)?, target.tls_name.clone());
     let number = Number::parse(&call.row.number).ok()?;
     let addressing = target.addressing(&number, call.row.caller_id.as_deref(), None);
     Some(Orphan::Early {

@@ -151,13 +151,47 @@ pub(super) fn leg_row(
     identity: &Identity,
     redirect: Option<&Uri>,
 ) -> Leg {
-    let target = candidate.and_then(|it| it.target.as_ref().ok());
+    let way = candidate.and_then(|it| Some(it.target.as_ref().ok()?.way(redirect)));
     Leg {
         sip_call_id: identity.call_id.clone(),
         from_tag: identity.from_tag.clone(),
         branch: identity.branch.clone(),
         cseq: i64::from(identity.cseq),
-        remote: target.map_or_else(String::new, |it| it.way(redirect).0.to_string()),
-        transport: target.map_or("udp", |it| it.transport.as_str()).to_ascii_lowercase(),
+        remote: way.map_or_else(String::new, |(remote, _)| remote.to_string()),
+        transport: way.map_or("udp", |(_, over)| over.as_str()).to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Millis, Trunk, TrunkSettings};
+
+    /// What an orphaned leg is cancelled by: a redirect may change the address and the transport.
+    #[test]
+    fn a_row_tells_where_its_invite_went_and_over_what() {
+        let trunk = Trunk {
+            id: TrunkId(1),
+            settings: TrunkSettings::new("t", "sip:127.0.0.2:5070"),
+            disabled: false,
+            created_at: Millis(0),
+            updated_at: Millis(0),
+        };
+        let target = Target::at(&trunk, &[([127, 0, 0, 2], 5070).into()]).unwrap();
+        let candidate = Candidate {
+            id: trunk.id,
+            name: "t".to_owned(),
+            caps: Caps { concurrent: None, per_second: None },
+            learn_rtp: false,
+            target: Ok(Arc::new(target)),
+        };
+        let identity = Identity::generate(&mut rand::rng());
+        let row = |redirect: Option<&Uri>| {
+            let row = leg_row(Some(&candidate), &identity, redirect);
+            (row.remote, row.transport)
+        };
+        assert_eq!(row(None), ("127.0.0.2:5070".to_owned(), "udp".to_owned()));
+        let moved = Uri::parse("sip:4420@127.0.0.2:5080;transport=tcp").unwrap();
+        assert_eq!(row(Some(&moved)), ("127.0.0.2:5080".to_owned(), "tcp".to_owned()));
     }
 }
