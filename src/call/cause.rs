@@ -250,8 +250,8 @@ pub const MEDIA_TIMEOUT: End = End::new(Status::Completed, R::MediaTimeout, 44, 
 pub const MAX_DURATION: End = End::new(Status::Completed, R::MaxDuration, 16, EndedBy::System);
 /// The far end does not know the dialog any more.
 pub const LOST_DIALOG: End = End::new(Status::Completed, R::TrunkFailure, 41, Carrier);
-/// A 200 without a usable SDP answer: what 488 would have meant.
-pub const UNUSABLE_ANSWER: End = End::new(Failed, R::Rejected, 88, EndedBy::System);
+/// An offer or answer that we cannot speak: what 488 means.
+pub const UNUSABLE_SDP: End = End::new(Failed, R::Rejected, 88, EndedBy::System);
 
 /// A shutdown of ours, by whether the call had been answered.
 #[must_use]

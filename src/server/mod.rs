@@ -6,47 +6,39 @@
 
 mod admin;
 pub mod certificate;
+mod configured;
 mod descriptors;
 pub mod lock;
 mod trust;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::BoxFuture;
-use kaphila_media::amd;
-use kaphila_media::dtmf::Listening;
-use kaphila_media::engine::{Engine, EngineConfig};
-use kaphila_media::sdp::Codec;
-use kaphila_sip::endpoint::EndpointConfig;
+use kaphila_media::engine::Engine;
 use kaphila_sip::message::Transport;
-use kaphila_sip::net::{Sip, SipConfig};
-use kaphila_sip::timer::TimerConfig;
+use kaphila_sip::net::Sip;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::certificate::Certificates;
-use crate::call::{self, Calls, Services, Settings, Timing};
+pub use self::configured::{amd_params, speech};
+use self::configured::{app, engine_config, settings, sip_config, webhook_options};
+use crate::call::{self, Calls, Services};
 use crate::cli::{CliError, Common};
-use crate::config::{self, Config, GoogleCredentials, parse_duration};
+use crate::config::{Config, parse_duration};
 use crate::control::Control;
+use crate::http;
 use crate::http::serve::{Limits, Listener};
-use crate::http::{self, App};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
-use crate::tls::sip::SipTls;
 use crate::trunk::registrations::Registrations;
-use crate::tts::Online;
-use crate::tts::Speech;
-use crate::tts::google::{self, Google};
-use crate::tts::gtts::Gtts;
 use crate::{tls, webhook};
 
 /// How long the start waits for the trunks' names.
@@ -84,9 +76,6 @@ const AT_ONCE: Patience = Patience {
     answers: Duration::from_millis(500),
     registrars: Duration::from_millis(500),
 };
-
-/// How long an ACK waits for its answer's row at most: a far end repeats its 200 after T1 (500 ms).
-const HOLD_ACK: Duration = Duration::from_millis(400);
 
 /// `kaphila serve`
 #[derive(Debug, Args)]
@@ -375,62 +364,10 @@ fn prune(store: Store, keep: Duration) -> impl FnMut() -> BoxFuture<'static, ()>
     }
 }
 
-/// The detector's parameters as configured.
-#[must_use]
-pub fn amd_params(amd: &config::Amd) -> amd::Params {
-    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-    amd::Params {
-        initial_silence: ms(amd.initial_silence),
-        greeting: ms(amd.greeting),
-        after_greeting_silence: ms(amd.after_greeting_silence),
-        total_analysis_time: ms(amd.total_analysis_time),
-        min_word_length: ms(amd.min_word_length),
-        between_words_silence: ms(amd.between_words_silence),
-        maximum_number_of_words: amd.maximum_number_of_words,
-        maximum_word_length: ms(amd.maximum_word_length),
-        silence_threshold: amd.silence_threshold,
-        initial_silence_status: amd.initial_silence_status.parse().unwrap_or(amd::Status::Human),
-        ..amd::Params::default()
-    }
-}
-
 /// The OpenAPI document of the API.
 #[must_use]
 pub fn openapi() -> serde_json::Value {
     http::openapi::document()
-}
-
-/// The speech service of a configuration, its cache in `folder`.
-///
-/// # Errors
-/// Google's files, the folder.
-pub fn speech(config: &Config, folder: &Path) -> Result<Speech, CliError> {
-    let settings = config.tts.google.as_ref().map(|google| google::Settings {
-        endpoint: google.endpoint.clone(),
-        credentials: match &google.credentials {
-            GoogleCredentials::ApiKey(path) => google::Credentials::ApiKey(path.clone()),
-            GoogleCredentials::Account(path) => google::Credentials::Account(path.clone()),
-        },
-    });
-    let google = settings.map(|it| Google::new(&it)).transpose().map_err(failed)?;
-    let gtts = config.tts.gtts_endpoint.as_deref().map(Gtts::new).transpose().map_err(failed)?;
-    Speech::open(folder, config.tts.cache_bytes, Online { google, gtts }).map_err(failed)
-}
-
-fn app(config: &Config, calls: &Calls, store: &Store, speech: &'static str) -> App {
-    App {
-        calls: calls.clone(),
-        store: store.clone(),
-        recordings: config.paths.recordings.as_path().into(),
-        max_body: config.http.max_body,
-        webhooks: webhook_options(config).policy,
-        ring_timeout: config.calls.default_ring_timeout,
-        amd: amd_params(&config.amd),
-        record: config.calls.record,
-        speech,
-        trusted_proxies: config.http.trusted_proxies.clone().into(),
-        answering: http::Answering::default(),
-    }
 }
 
 fn sip_over(transport: Transport) -> &'static str {
@@ -438,75 +375,5 @@ fn sip_over(transport: Transport) -> &'static str {
         Transport::Tcp => "sip tcp",
         Transport::Tls => "sip tls",
         _ => "sip udp",
-    }
-}
-
-fn sip_config(config: &Config, tls: SipTls, max_connections: usize) -> SipConfig {
-    SipConfig {
-        endpoint: EndpointConfig {
-            user_agent: config.sip.user_agent.clone(),
-            timers: TimerConfig { t1: config.sip.timer_t1, ..TimerConfig::default() },
-            seed: rand::random(),
-            hold_ack: HOLD_ACK,
-            accept_calls: true,
-            ..EndpointConfig::default()
-        },
-        udp: config.sip.udp.clone(),
-        tcp: config.sip.tcp.clone(),
-        tls: config.sip.tls.clone(),
-        with_tls: tls.with,
-        max_connections,
-        public_addresses: config.sip.public_addresses.clone(),
-        dscp: config.sip.dscp,
-        ..SipConfig::default()
-    }
-}
-
-fn engine_config(config: &Config) -> EngineConfig {
-    EngineConfig {
-        workers: config.media.workers,
-        address: config.media.address,
-        ports: config.media.ports.clone(),
-        dscp: config.media.dscp,
-        ..EngineConfig::default()
-    }
-}
-
-fn webhook_options(config: &Config) -> webhook::Options {
-    webhook::Options {
-        policy: webhook::guard::Policy {
-            allow_http: config.webhooks.allow_http,
-            allow_private: config.webhooks.allow_private,
-        },
-        timeout: config.webhooks.timeout,
-        retry: config.webhooks.retry.clone(),
-        ..webhook::Options::default()
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        timing: Timing {
-            max_duration: config.calls.max_duration,
-            answer_after_trying: config.calls.answer_after_trying,
-            answer_within: config.calls.answer_within,
-        },
-        deny_numbers: config.calls.deny_numbers.clone(),
-        max_calls: u32::try_from(config.media.max_calls).unwrap_or(u32::MAX),
-        codecs: config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect(),
-        dtmf: listening(config.media.dtmf),
-        rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
-        media_address: config.media.public_address,
-        recordings: config.paths.recordings.clone(),
-        ..Settings::default()
-    }
-}
-
-fn listening(dtmf: config::Dtmf) -> Listening {
-    match dtmf {
-        config::Dtmf::Auto => Listening::Auto,
-        config::Dtmf::Both => Listening::Both,
-        config::Dtmf::Rfc4733 => Listening::Rfc4733,
-        config::Dtmf::Inband => Listening::Inband,
     }
 }

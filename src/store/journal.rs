@@ -9,9 +9,10 @@
 //! ```
 //!
 //! The first line names the database by its identity: calls are written down by the number of their
-//! row, which means nothing in another one. Each other line begins with a checksum of the rest. While anything waits, everything goes here, so that
-//! a call's writes stay in their order; the file is emptied once all of it is in the database. A
-//! record may be applied twice: the database takes it once.
+//! row, which means nothing in another one. Each other line begins with a checksum of the rest. While
+//! anything waits, everything goes here, so that a call's writes stay in their order; the file is
+//! emptied once all of it is in the database. A record may be applied twice: the database takes it
+//! once.
 //!
 //! [`Store`]: super::Store
 #![allow(clippy::disallowed_methods, reason = "a driver: it writes a file away from the runtime")]

@@ -3,19 +3,18 @@
 
 use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, CertifiedKey, KeyPair};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::program::{Site, eventually, text};
+use crate::support::tls;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_form_of_key_serves_and_renewal_drops_no_connection() {
@@ -219,18 +218,8 @@ async fn python(site: &Site) {
     assert_eq!(text(&done.stdout), "200\n", "{}", text(&done.stderr));
 }
 
-async fn connect(port: u16, trusted: &Path) -> impl AsyncRead + AsyncWrite + Unpin + use<> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+async fn connect(port: u16, trusted: &Path) -> TlsStream<TcpStream> {
+    tls::connect(port, CertificateDer::from_pem_file(trusted).unwrap()).await.unwrap()
 }
 
 async fn asked(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {

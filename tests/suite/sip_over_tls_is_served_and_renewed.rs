@@ -3,17 +3,15 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use rcgen::{CertifiedKey, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::program::{Site, eventually, text};
+use crate::support::tls;
 
 fn fresh() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap()
@@ -37,17 +35,7 @@ async fn site() -> (Site, u16) {
 }
 
 async fn connect(port: u16, trusted: &CertificateDer<'static>) -> Option<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+    tls::connect(port, trusted.clone()).await.ok()
 }
 
 /// A ping is answered by a pong.

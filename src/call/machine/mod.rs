@@ -106,6 +106,31 @@ struct Leg {
     awaits_answer: bool,
 }
 
+impl Leg {
+    /// One that nothing has come of yet.
+    const fn new(
+        started: Instant,
+        trunk: usize,
+        identity: Identity,
+        codecs: Vec<Codec>,
+        negotiation: Negotiation,
+    ) -> Self {
+        Self {
+            trunk,
+            identity,
+            codecs,
+            negotiation,
+            hops: 0,
+            other_codecs: false,
+            started,
+            rang: false,
+            provisional: None,
+            last: None,
+            awaits_answer: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Final {
     after: Duration,

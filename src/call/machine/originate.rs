@@ -19,7 +19,7 @@ use crate::call::cause::{self, End, Next};
 /// Never written: a trunk that is dialled exists.
 const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Frames we offer, in ms.
-pub(super) const PTIME_MS: u8 = 20;
+const PTIME_MS: u8 = 20;
 
 impl Machine {
     pub(super) fn start(&mut self, now: Instant) {
@@ -55,14 +55,7 @@ impl Machine {
         other_codecs: bool,
     ) {
         let leg = LegNo(self.legs.len());
-        let capabilities = Capabilities {
-            codecs: codecs.clone(),
-            telephone_event: self.setup.telephone_event,
-            ptime_ms: PTIME_MS,
-        };
-        let address = self.setup.trunks.get(trunk).map_or(UNSPECIFIED, |trunk| trunk.media);
-        let local = SocketAddr::new(address, self.setup.media_port);
-        let mut negotiation = Negotiation::new(capabilities, local, self.setup.session_id);
+        let mut negotiation = self.negotiation(trunk, codecs.clone());
         let offer = negotiation.offer();
         let identity = match leg.0 {
             0 => self.setup.identity.clone(),
@@ -74,23 +67,21 @@ impl Machine {
         }
         // One is the rule; a vector would make room for four.
         self.legs.reserve_exact(1);
-        self.legs.push(Leg {
-            trunk,
-            identity: identity.clone(),
-            codecs,
-            negotiation,
-            hops,
-            other_codecs,
-            started: now,
-            rang: false,
-            provisional: None,
-            last: None,
-            awaits_answer: false,
-        });
+        let new = Leg::new(now, trunk, identity.clone(), codecs, negotiation);
+        self.legs.push(Leg { hops, other_codecs, ..new });
         let name = self.setup.trunks.get(trunk).map_or("", |trunk| &trunk.name);
         self.trace.note(now, format_args!("dial {} over {name}", leg.0));
         self.effects.push(Effect::Dial(Dial { leg, trunk, identity, target, offer }));
         self.changed = true;
+    }
+
+    /// What we can speak with a trunk, before anything is offered.
+    pub(super) fn negotiation(&self, trunk: usize, codecs: Vec<Codec>) -> Negotiation {
+        let telephone_event = self.setup.telephone_event;
+        let capabilities = Capabilities { codecs, telephone_event, ptime_ms: PTIME_MS };
+        let address = self.setup.trunks.get(trunk).map_or(UNSPECIFIED, |trunk| trunk.media);
+        let local = SocketAddr::new(address, self.setup.media_port);
+        Negotiation::new(capabilities, local, self.setup.session_id)
     }
 
     /// An event of a leg. Legs that were left behind say nothing that counts any more: the
@@ -197,8 +188,8 @@ impl Machine {
             }
             Err(why) => {
                 self.trace.note(now, format_args!("answer unusable: {why}"));
-                self.effects.push(Effect::HangUp(leg, cause::UNUSABLE_ANSWER.cause));
-                self.end(now, cause::UNUSABLE_ANSWER);
+                self.effects.push(Effect::HangUp(leg, cause::UNUSABLE_SDP.cause));
+                self.end(now, cause::UNUSABLE_SDP);
             }
         }
     }

@@ -1,13 +1,11 @@
 //! A call that came from a trunk: from its INVITE to the ACK of our answer, or its refusal.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
-use kaphila_media::sdp::{Agreed, Capabilities, Negotiation};
+use kaphila_media::sdp::Agreed;
 use kaphila_sip::invite::{Body, Ended, LegEvent};
 
-use super::originate::PTIME_MS;
 use super::{Effect, Leg, LegNo, Machine, Stage, Timer};
 use crate::call::api::CommandError;
 use crate::call::cause::{self, End, EndReason};
@@ -27,31 +25,11 @@ impl Machine {
     /// speak is refused before anybody is told to wait.
     pub(super) fn receive(&mut self, now: Instant) {
         let Some(offer) = self.setup.incoming.as_ref().map(|it| it.offer.clone()) else { return };
-        let address = self.setup.trunks.first().map(|trunk| trunk.media);
-        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let codecs = self.setup.trunks.first().map(|it| it.codecs.clone()).unwrap_or_default();
-        let capabilities = Capabilities {
-            codecs: codecs.clone(),
-            telephone_event: self.setup.telephone_event,
-            ptime_ms: PTIME_MS,
-        };
-        let local = SocketAddr::new(address, self.setup.media_port);
-        let mut negotiation = Negotiation::new(capabilities, local, self.setup.session_id);
+        let mut negotiation = self.negotiation(0, codecs.clone());
         let settled = offer.map(|offer| negotiation.handle_offer(&offer)).transpose();
         self.dialled.push(0);
-        self.legs.push(Leg {
-            trunk: 0,
-            identity: self.setup.identity.clone(),
-            codecs,
-            negotiation,
-            hops: 0,
-            other_codecs: false,
-            started: now,
-            rang: false,
-            provisional: None,
-            last: None,
-            awaits_answer: false,
-        });
+        self.legs.push(Leg::new(now, 0, self.setup.identity.clone(), codecs, negotiation));
         match settled {
             Ok(settled) => {
                 let settled = settled.map(|(answer, agreed)| {
@@ -68,7 +46,7 @@ impl Machine {
             Err(error) => {
                 self.trace.note(now, format_args!("offer refused: {error}"));
                 self.stage = Stage::Ringing(None);
-                self.end_by_us(now, cause::UNUSABLE_ANSWER);
+                self.end_by_us(now, cause::UNUSABLE_SDP);
             }
         }
     }
@@ -151,7 +129,7 @@ impl Machine {
 
     fn refuse_answer(&mut self, now: Instant, why: &str) {
         self.trace.note(now, format_args!("answer in ACK unusable: {why}"));
-        self.end_by_us(now, cause::UNUSABLE_ANSWER);
+        self.end_by_us(now, cause::UNUSABLE_SDP);
     }
 
     fn confirmed(&mut self, now: Instant) {
@@ -164,9 +142,7 @@ impl Machine {
         let (status, reason) = match end.reason {
             EndReason::NoAnswer => (480, "Temporarily Unavailable"),
             EndReason::ServerShutdown | EndReason::InternalError => (503, "Service Unavailable"),
-            EndReason::Rejected if end.cause == cause::UNUSABLE_ANSWER.cause => {
-                (488, "Not Acceptable Here")
-            }
+            EndReason::Rejected if end == cause::UNUSABLE_SDP => (488, "Not Acceptable Here"),
             _ => (603, "Decline"),
         };
         self.record_final(now, LEG, status, reason.to_owned());

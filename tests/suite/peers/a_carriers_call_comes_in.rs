@@ -187,8 +187,8 @@ async fn what_cannot_be_taken_is_refused() {
     nobody.finish().await;
     let mute = "caller_speaks_nothing_known";
     Sipp::caller(carrier, node.sip, mute, NUMBER, 1).unwrap().finish().await;
-    let end = node.incoming(0).await;
-    let end = node.event(end["callId"].as_str().unwrap(), "call.ended").await;
+    let incoming = node.incoming(0).await;
+    let end = node.event(incoming["callId"].as_str().unwrap(), "call.ended").await;
     assert_eq!((&end["status"], &end["sipStatus"]), (&json!("failed"), &json!(488)));
     node.stop().await;
 }

@@ -10,3 +10,4 @@ pub(crate) mod link;
 pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod speech;
+pub(crate) mod tls;

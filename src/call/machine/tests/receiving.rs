@@ -221,7 +221,7 @@ fn a_shutdown_refuses_what_rings_and_hangs_up_what_is_up() {
 }
 
 #[test]
-fn it_is_recorded_and_asks_for_digits_as_any_call() {
+fn it_is_recorded_and_its_keys_are_heard_as_on_any_call() {
     let setup = Setup { record: true, ..incoming(Some(ANSWER), true) };
     let mut call = Ladder::new(setup);
     call.input(Input::Start);
