@@ -97,6 +97,9 @@ pub enum EndedBy {
 }
 
 impl EndedBy {
+    /// Every one, for documents and tests.
+    pub const ALL: [Self; 5] = [Self::Callee, Self::Caller, Self::Api, Self::System, Self::Carrier];
+
     /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

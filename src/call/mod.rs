@@ -45,6 +45,7 @@ pub use self::api::{
     Prompts, RecordingChannels, RecordingView,
 };
 pub use self::cause::{EndReason, EndedBy, Status};
+pub(crate) use self::event::schemas as event_schemas;
 pub use self::machine::Timing;
 use self::machine::{Command, NewPlayback, Reply};
 pub use self::recover::{Recovered, recover};

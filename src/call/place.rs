@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::actor::{self, Born, Candidate, Permits};
-use super::event::{self, Subject};
+use super::event::{Event, Subject};
 use super::machine::{Clock, Setup, TrunkSetup};
 use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Settings, Status};
 use crate::number::{Number, prefixes_permit};
@@ -267,7 +267,6 @@ impl Placing {
     ) -> impl Fn(&store::Placed) -> NewEvent + Send + Sync + 'static {
         let (number, metadata) = (self.request.number.clone(), self.request.metadata.clone());
         move |placed| {
-            let name = "call.initiated";
             let subject = Subject {
                 call_id: placed.call.call_id(),
                 direction: Direction::Outbound,
@@ -280,8 +279,7 @@ impl Placing {
                 gather: None,
                 recording: None,
             };
-            let payload = event::payload(&subject, name, now, 1, json!({ "trunk": trunk }));
-            NewEvent { sequence: 1, event: name.to_owned(), payload }
+            subject.tell(&Event::Initiated { trunk: trunk.clone() }, now, 1)
         }
     }
 

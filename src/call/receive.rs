@@ -9,11 +9,10 @@ use kaphila_sip::invite::{Identity, IncomingCall};
 use kaphila_sip::message::{NameAddr, Uri};
 use kaphila_sip::net::Incoming;
 use rand::Rng;
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::actor::{self, Arrival, Born, Candidate, Permits};
-use super::event::{self, Subject};
+use super::event::{Event, Subject};
 use super::machine::{Clock, IncomingSetup, Setup};
 use super::place::{key_caps, open_media, own_address, server_caps, trunk_caps};
 use super::registry::Peer;
@@ -183,7 +182,6 @@ impl Receiving<'_> {
         let (at, own) = (self.clock.wall, number.number.clone());
         let (trunk, caller) = (peer.trunk.settings.name.clone(), caller.map(str::to_owned));
         move |placed| {
-            let name = "call.incoming";
             let subject = Subject {
                 call_id: placed.call.call_id(),
                 direction: Direction::Inbound,
@@ -196,8 +194,7 @@ impl Receiving<'_> {
                 gather: None,
                 recording: None,
             };
-            let payload = event::payload(&subject, name, at, 1, json!({ "trunk": trunk }));
-            NewEvent { sequence: 1, event: name.to_owned(), payload }
+            subject.tell(&Event::Incoming { trunk: trunk.clone() }, at, 1)
         }
     }
 

@@ -12,11 +12,11 @@ use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Identity, Orphan};
 use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Status;
 use super::api::RecordingView;
-use super::event::{self, Subject};
+use super::event::{Event, Subject};
 use crate::number::Number;
 use crate::store::{
     Direction, Ended, FinishedRecording, Millis, NewEvent, OpenCall, Recording, Store, StoreError,
@@ -108,20 +108,12 @@ fn recording_completed(call: &OpenCall, row: &Recording, finished: &FinishedReco
         filename: row.filename.clone(),
         active: false,
     };
-    let fields = json!({
-        "filename": row.filename,
-        "recordingId": row.recording_id,
-        "recordingUrl": format!("/recordings/file/{}/download", row.filename),
-        "duration": finished.duration_ms as f64 / 1000.0,
-        "size": finished.bytes,
-        "channels": row.channels,
-        "partial": finished.partial,
-    });
     let status = match call.row.status {
         open if call.row.ended_at.is_none() => status_at_the_end(open),
         ended => ended,
     };
-    event(call, "recording.completed", (finished.at, status), Some(recording), fields)
+    let what = Event::recording_completed(recording.clone(), finished, row.channels);
+    event(call, &what, (finished.at, status), Some(recording))
 }
 
 /// What a call becomes that died with its process.
@@ -130,30 +122,17 @@ fn status_at_the_end(status: Status) -> Status {
 }
 
 fn call_ended(call: &OpenCall, ended: &Ended) -> NewEvent {
-    let fields = json!({
-        "endReason": ended.end_reason,
-        "hangupCause": ended.hangup_cause,
-        "wasAnswered": ended.answered_at.is_some(),
-        "callDuration": ended.duration_secs,
-        "duration": ended.duration_secs,
-        "sipStatus": ended.sip_status,
-        "sipReason": ended.sip_reason,
-        "sipCallId": call.leg.sip_call_id,
-        "endedBy": ended.ended_by,
-        "attempts": [],
-        "trunk": call.row.trunk,
-        "quality": Value::Null,
-    });
-    event(call, "call.ended", (ended.at, ended.status), None, fields)
+    let sip_call_id = Some(call.leg.sip_call_id.clone());
+    let what = Event::ended(ended, sip_call_id, Vec::new(), None);
+    event(call, &what, (ended.at, ended.status), None)
 }
 
 /// The next event of a call.
 fn event(
     call: &OpenCall,
-    name: &str,
+    what: &Event,
     (at, status): (Millis, Status),
     recording: Option<RecordingView>,
-    fields: Value,
 ) -> NewEvent {
     let row = &call.row;
     let metadata: Option<Map<String, Value>> =
@@ -170,9 +149,7 @@ fn event(
         gather: None,
         recording,
     };
-    let sequence = call.next_sequence;
-    let payload = event::payload(&subject, name, at, sequence, fields);
-    NewEvent { sequence, event: name.to_owned(), payload }
+    subject.tell(what, at, call.next_sequence)
 }
 
 /// Who we are to the trunk that carries a call, at the address where its leg went: its BYE may be

@@ -4,6 +4,8 @@
 //! [`document`]. The document is the same for everybody and holds nothing secret, so that
 //! `/openapi.json` and `/docs` ask for no key.
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -46,6 +48,7 @@ pub fn document() -> Value {
             path.insert(route.method.to_owned(), operation);
         }
     }
+    let webhooks = webhooks::webhooks(&mut answers);
     let mut schemas = Map::new();
     for mut generator in [answers, bodies] {
         let is_answer = generator.settings().contract.is_serialize();
@@ -56,7 +59,7 @@ pub fn document() -> Value {
             schemas.insert(name, schema);
         }
     }
-    forget_unused(&mut schemas, &paths);
+    forget_unused(&mut schemas, &[&paths, &webhooks]);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -69,6 +72,7 @@ pub fn document() -> Value {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
+        "webhooks": webhooks,
         "components": {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer" },
@@ -248,9 +252,10 @@ fn self_portrait() -> Value {
             "info": object,
             "servers": { "type": "array" },
             "paths": object,
+            "webhooks": object,
             "components": object,
         },
-        "required": ["openapi", "info", "servers", "paths", "components"],
+        "required": ["openapi", "info", "servers", "paths", "webhooks", "components"],
         "additionalProperties": false,
     })
 }
@@ -347,9 +352,9 @@ fn merge_flattened(schema: &mut Value) {
 }
 
 /// What stands where it is used needs no name.
-fn forget_unused(schemas: &mut Map<String, Value>, paths: &Map<String, Value>) {
+fn forget_unused(schemas: &mut Map<String, Value>, users: &[&Map<String, Value>]) {
     loop {
-        let text = format!("{}{}", json!(paths), json!(schemas));
+        let text = json!([users, schemas]).to_string();
         let before = schemas.len();
         schemas.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
         if schemas.len() == before {

@@ -45,35 +45,53 @@ fn page(document: &Value) -> String {
         version = escaped(text("/info/version")),
         summary = escaped(text("/info/summary")),
     );
-    let operations = || {
-        let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
-        paths.flat_map(|(path, methods)| {
-            let methods = methods.as_object().into_iter().flatten();
-            methods.map(move |(method, operation)| (path, method, operation))
-        })
-    };
-    for (path, method, operation) in operations() {
-        let _ = write!(
-            page,
-            "<li><a href=\"#{id}\"><code><span class=m>{method}</span> {path}</code></a> {summary}",
-            id = member(operation, "operationId"),
-            path = escaped(path),
-            summary = member(operation, "summary"),
-        );
-    }
+    let (paths, webhooks) = (operations(document, "paths"), operations(document, "webhooks"));
+    listing(&mut page, &paths);
+    page.push_str("</ul><h3>Sent to <code>webhookUrl</code></h3><ul>");
+    listing(&mut page, &webhooks);
     page.push_str("</ul>");
-    for (path, method, operation) in operations() {
-        section(&mut page, path, method, operation, document);
+    for it in paths.iter().chain(&webhooks) {
+        section(&mut page, it, document);
     }
     page
 }
 
-fn section(page: &mut String, path: &str, method: &str, operation: &Value, document: &Value) {
+/// Something that is asked of us, or sent by us.
+struct Operation<'a> {
+    /// A path, or the name of an event.
+    name: &'a str,
+    method: &'a str,
+    what: &'a Value,
+}
+
+fn operations<'a>(document: &'a Value, part: &str) -> Vec<Operation<'a>> {
+    let all = document.get(part).and_then(Value::as_object).into_iter().flatten();
+    let all = all.flat_map(|(name, methods)| {
+        let methods = methods.as_object().into_iter().flatten();
+        methods.map(move |(method, what)| Operation { name, method, what })
+    });
+    all.collect()
+}
+
+fn listing(page: &mut String, operations: &[Operation<'_>]) {
+    for Operation { name, method, what } in operations {
+        let _ = write!(
+            page,
+            "<li><a href=\"#{id}\"><code><span class=m>{method}</span> {name}</code></a> {summary}",
+            id = member(what, "operationId"),
+            name = escaped(name),
+            summary = member(what, "summary"),
+        );
+    }
+}
+
+fn section(page: &mut String, operation: &Operation<'_>, document: &Value) {
+    let Operation { name, method, what: operation } = operation;
     let _ = write!(
         page,
-        "<h2 id=\"{id}\"><code><span class=m>{method}</span> {path}</code></h2><p>{summary}</p>",
+        "<h2 id=\"{id}\"><code><span class=m>{method}</span> {name}</code></h2><p>{summary}</p>",
         id = member(operation, "operationId"),
-        path = escaped(path),
+        name = escaped(name),
         summary = member(operation, "summary"),
     );
     if let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") {
@@ -89,7 +107,7 @@ fn section(page: &mut String, path: &str, method: &str, operation: &Value, docum
                 escaped(name),
                 if must { " (required)" } else { "" },
                 member(it, "description"),
-                escaped(&shape(it)),
+                escaped(&shape(it, document)),
             );
         }
         page.push_str("</table>");
@@ -109,7 +127,15 @@ fn section(page: &mut String, path: &str, method: &str, operation: &Value, docum
 }
 
 /// A schema in a few words.
-fn shape(schema: &Value) -> String {
+fn shape(schema: &Value, document: &Value) -> String {
+    if let Some(parts) = schema.get("anyOf").and_then(Value::as_array) {
+        let parts = parts.iter().map(|part| shape(part, document));
+        return parts.collect::<Vec<_>>().join(" or ");
+    }
+    let schema = resolved(schema, document);
+    if let Some(word) = schema.get("const") {
+        return word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+    }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         let words = words.iter().filter_map(Value::as_str);
         return words.collect::<Vec<_>>().join(" | ");

@@ -61,6 +61,54 @@ fn no_answer_is_open_and_none_is_left_to_a_default() {
     assert_eq!(operations, 23);
 }
 
+/// The contract's twelve (§8) and our own; a receiver knows what it can be sent, and no more.
+#[test]
+fn each_event_is_described_whole() {
+    let document = kaphila::http::openapi::document();
+    let webhooks = document["webhooks"].as_object().unwrap();
+    let names: Vec<&str> = webhooks.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "amd.result",
+            "call.answered",
+            "call.ended",
+            "call.incoming",
+            "call.initiated",
+            "dtmf.received",
+            "dtmf.sent",
+            "gather.complete",
+            "gather.progress",
+            "gather.started",
+            "gather.timeout",
+            "playback.finished",
+            "recording.completed",
+            "recording.started",
+            "recording.stopped",
+            "tts.played",
+        ]
+    );
+    for (name, webhook) in webhooks {
+        let post = &webhook["post"];
+        assert!(!post["summary"].as_str().unwrap().is_empty(), "{name}");
+        let headers = post["parameters"].as_array().unwrap().iter();
+        let headers: Vec<&str> = headers.map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(headers, ["webhook-id", "webhook-timestamp", "webhook-signature"]);
+        let schema = &post["requestBody"]["content"]["application/json"]["schema"];
+        each_object(schema, &mut |schema| {
+            assert_eq!(schema["additionalProperties"], false, "{name}: {schema:?}");
+        });
+        assert_eq!(schema["properties"]["event"]["const"], name.as_str());
+        // What each has, whatever it tells.
+        let required = schema["required"].as_array().unwrap();
+        for member in ["callId", "timestamp", "event", "number", "to", "from", "callerId", "status"]
+        {
+            assert!(required.contains(&member.into()), "{name}: {member}");
+        }
+        assert!(!required.contains(&"metadata".into()), "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_served_printed_and_readable_without_a_key() {
     let carrier = Carrier::on("127.0.0.1").await;
@@ -78,6 +126,9 @@ async fn it_is_served_printed_and_readable_without_a_key() {
     let text = page.text().await.unwrap();
     for path in served.body["paths"].as_object().unwrap().keys() {
         assert!(text.contains(&format!("</span> {path}</code>")), "{path}");
+    }
+    for event in served.body["webhooks"].as_object().unwrap().keys() {
+        assert!(text.contains(&format!("</span> {event}</code>")), "{event}");
     }
     // It needs neither network nor script.
     for word in ["<script", "http://", "https://", "url("] {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use kaphila_media::amd::Verdict;
 use kaphila_media::session::{Command as Media, MediaEvent};
 use kaphila_sip::invite::{Body, Ended, LegEvent};
-use serde_json::json;
 
 use super::{Amd, Effect, LegNo, Machine, Stage, Timer, Write};
 use crate::call::api::AmdMode;
 use crate::call::cause::{self, Status};
+use crate::call::event::Event;
 use crate::call::view::AmdView;
 use crate::store::Answered;
 
@@ -61,8 +61,8 @@ impl Machine {
     /// `call.answered`, and what had to wait for it.
     fn emit_answered(&mut self, now: Instant) {
         let answered_at = self.answered.map(|at| self.setup.clock.wall(at));
-        let fields = json!({ "trunk": self.trunk_name(), "answeredAt": answered_at });
-        self.emit(now, "call.answered", fields);
+        let trunk = self.trunk_name().to_owned();
+        self.emit(now, Event::Answered { trunk, answered_at });
         self.announce_recording(now);
     }
 
@@ -192,7 +192,7 @@ impl Machine {
         if awaited {
             self.emit_answered(now);
         } else {
-            self.emit(now, "amd.result", json!({ "revised": false }));
+            self.emit(now, Event::AmdResult { revised: false });
         }
     }
 
@@ -203,7 +203,7 @@ impl Machine {
         self.trace.note(now, format_args!("amd revised {} ({verdict})", verdict.status));
         self.amd = Amd::Decided(AmdView::from(verdict));
         self.changed = true;
-        self.emit(now, "amd.result", json!({ "revised": true }));
+        self.emit(now, Event::AmdResult { revised: true });
     }
 
     fn rtp_timeout(&mut self, now: Instant) {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use kaphila_media::quality::Quality;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{CLOSING_GRACE, Closing, Effect, Machine, Recording, ReplyId, Stage, Timer, Write};
 use crate::call::cause::{self, End, EndedBy};
+use crate::call::event::{Event, GatherEnd, QualityShown};
 use crate::store::{AmdResult, Ended};
 
 impl Machine {
@@ -52,7 +53,7 @@ impl Machine {
             .note(now, format_args!("ends: {} {} cause {}", end.status, end.reason, end.cause));
         self.verdict_by_hangup(now);
         self.timers.clear();
-        self.gather_timeout(now, "hangup");
+        self.gather_timeout(now, GatherEnd::Hangup);
         self.flush_playlist(now);
         self.flush_digits(now);
         self.status = end.status;
@@ -73,7 +74,7 @@ impl Machine {
     /// The media's figures have come: the last that it says.
     pub(super) fn media_closed(&mut self, now: Instant, quality: &Quality) {
         self.trace.note(now, format_args!("media closed: {quality}"));
-        self.quality = self.answered.map(|_| quality_json(quality));
+        self.quality = self.answered.map(|_| QualityShown::from(quality));
         match &mut self.stage {
             Stage::Closing(closing) => closing.media_closed = true,
             Stage::Over => return,
@@ -136,20 +137,6 @@ impl Machine {
             EndedBy::Callee if self.setup.incoming.is_some() => EndedBy::Caller,
             by => by,
         };
-        let fields = json!({
-            "endReason": end.reason.as_str(),
-            "hangupCause": end.cause.to_string(),
-            "wasAnswered": self.answered.is_some(),
-            "callDuration": seconds,
-            "duration": seconds,
-            "sipStatus": last.as_ref().map(|last| last.status),
-            "sipReason": last.as_ref().map(|last| &last.reason),
-            "sipCallId": self.legs.last().map(|leg| &leg.identity.call_id),
-            "endedBy": by.as_str(),
-            "attempts": attempts,
-            "trunk": trunk,
-            "quality": self.quality,
-        });
         let row = Ended {
             at: self.setup.clock.wall(at),
             status: end.status,
@@ -162,24 +149,12 @@ impl Machine {
             sip_reason: last.map(|last| last.reason),
             trunk: Some(trunk),
             amd: self.amd_view().map(AmdResult::from),
-            attempts: Some(attempts.to_string()),
-            quality: self.quality.as_ref().map(Value::to_string),
+            attempts: Some(json!(attempts).to_string()),
+            quality: self.quality.as_ref().map(|it| json!(it).to_string()),
         };
+        let sip_call_id = self.legs.last().map(|leg| leg.identity.call_id.clone());
+        let told = Event::ended(&row, sip_call_id, attempts, self.quality.clone());
         self.effects.push(Effect::Store(Write::Ended(Box::new(row))));
-        self.emit(now, "call.ended", fields);
+        self.emit(now, told);
     }
-}
-
-fn quality_json(quality: &Quality) -> Value {
-    let tenth = |value: f64| (value * 10.0).round() / 10.0;
-    let hundredth = |value: f64| (value * 100.0).round() / 100.0;
-    json!({
-        "codec": quality.codec.map(|codec| codec.name()),
-        "mos": quality.mos.map(hundredth),
-        "lossPercent": hundredth(quality.loss_percent),
-        "jitterMs": tenth(quality.jitter_ms),
-        "rttMs": quality.rtt_ms.map(tenth),
-        "packetsSent": quality.sent,
-        "packetsReceived": quality.received,
-    })
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use kaphila_media::dtmf::DigitMethod;
 use kaphila_media::session::PlaybackId;
-use serde_json::json;
 
 use super::{Clock, KEPT_DIGITS, MAX_KEPT_DIGITS, Machine, NewPlayback, Speaking, Timer, millis};
 use crate::call::api::{CommandError, GatherRequest};
+use crate::call::event::{Event, GatherEnd};
 use crate::call::view::GatherView;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +79,9 @@ impl Machine {
         gather.phase = Phase::Prompting;
         gather.started = now;
         self.changed = true;
-        let expected = gather.request.num_digits;
-        let (timeout, flush) = (gather.request.timeout, gather.request.flush);
-        let fields = json!({ "expectedDigits": expected, "timeoutMs": millis(timeout) });
-        self.emit(now, "gather.started", fields);
+        let expected_digits = gather.request.num_digits;
+        let (timeout_ms, flush) = (millis(gather.request.timeout), gather.request.flush);
+        self.emit(now, Event::GatherStarted { expected_digits, timeout_ms });
         let kept = std::mem::take(&mut self.kept_digits);
         if !flush {
             for (_, digit) in kept.into_iter().filter(|(at, _)| *at + KEPT_DIGITS > now) {
@@ -93,12 +92,8 @@ impl Machine {
 
     /// A key was pressed.
     pub(super) fn digit(&mut self, now: Instant, digit: char, method: DigitMethod, ms: u32) {
-        let fields = json!({
-            "digit": digit.to_string(),
-            "method": method.as_str(),
-            "durationMs": ms,
-        });
-        self.emit(now, "dtmf.received", fields);
+        let method = method.as_str();
+        self.emit(now, Event::DtmfReceived { digit: digit.into(), method, duration_ms: ms });
         if self.gather.as_ref().is_some_and(|gather| gather.phase != Phase::Queued) {
             self.gather_digit(now, digit);
             self.play_on(now);
@@ -125,13 +120,9 @@ impl Machine {
         gather.digits.push(digit);
         let (complete, listening) = (gather.is_complete(), gather.phase == Phase::Listening);
         let remaining = usize::from(gather.request.num_digits).saturating_sub(gather.digits.len());
-        let fields = json!({
-            "digit": digit.to_string(),
-            "digits": gather.digits,
-            "remaining": remaining,
-        });
+        let digits = gather.digits.clone();
         let pause = gather.request.inter_digit_timeout;
-        self.emit(now, "gather.progress", fields);
+        self.emit(now, Event::GatherProgress { digit: digit.into(), digits, remaining });
         if complete {
             self.gather_complete(now);
         } else if listening {
@@ -165,23 +156,16 @@ impl Machine {
 
     fn gather_complete(&mut self, now: Instant) {
         if let Some(gather) = self.end_gather() {
-            let fields = json!({
-                "digits": gather.digits,
-                "expectedDigits": gather.request.num_digits,
-            });
-            self.emit(now, "gather.complete", fields);
+            let (digits, expected_digits) = (gather.digits, gather.request.num_digits);
+            self.emit(now, Event::GatherComplete { digits, expected_digits });
         }
     }
 
     /// A gather that runs ends without being complete, for `reason`.
-    pub(super) fn gather_timeout(&mut self, now: Instant, reason: &'static str) {
+    pub(super) fn gather_timeout(&mut self, now: Instant, reason: GatherEnd) {
         if let Some(gather) = self.end_gather() {
-            let fields = json!({
-                "digits": gather.digits,
-                "expectedDigits": gather.request.num_digits,
-                "reason": reason,
-            });
-            self.emit(now, "gather.timeout", fields);
+            let (digits, expected_digits) = (gather.digits, gather.request.num_digits);
+            self.emit(now, Event::GatherTimeout { digits, expected_digits, reason });
         }
     }
 

@@ -41,7 +41,6 @@ use kaphila_media::sdp::{Codec, Negotiation};
 use kaphila_sip::invite::Identity;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
 
 use self::gather::Gather;
 use self::playback::Playlist;
@@ -50,10 +49,10 @@ use self::recording::Recording;
 use self::timer::{Timer, Timers};
 use super::api::CommandError;
 use super::cause::{End, Status};
-use super::event::{self, Subject};
+use super::event::{Attempt, Event, GatherEnd, QualityShown, Subject};
 use super::trace::Trace;
 use super::view::{AmdView, CallView};
-use crate::store::{Direction, NewEvent};
+use crate::store::Direction;
 
 pub(crate) use self::io::{Command, Dial, Effect, Input, LegNo, NotDialled, Reply, ReplyId, Write};
 pub(crate) use self::playback::NewPlayback;
@@ -182,7 +181,7 @@ pub(crate) struct Machine {
     gather: Option<Gather>,
     kept_digits: VecDeque<(Instant, char)>,
     recording: Option<Recording>,
-    quality: Option<Value>,
+    quality: Option<QualityShown>,
     sequence: i64,
     rng: StdRng,
     timers: Timers,
@@ -337,8 +336,8 @@ impl Machine {
                 Timer::AnswerAfterTrying | Timer::AnswerWithin => self.reply_placed(None),
                 Timer::MaxDuration => self.max_duration(now),
                 Timer::Verdict => self.no_verdict(now),
-                Timer::Gather => self.gather_timeout(now, "timeout"),
-                Timer::InterDigit => self.gather_timeout(now, "inter_digit_timeout"),
+                Timer::Gather => self.gather_timeout(now, GatherEnd::Timeout),
+                Timer::InterDigit => self.gather_timeout(now, GatherEnd::InterDigitTimeout),
                 Timer::Closing => self.finish(now),
             }
         }
@@ -389,8 +388,8 @@ impl Machine {
 
     /// Tells the customer, with what belongs to this event only. The sequence has no gaps: an
     /// event counts when it is put among the effects.
-    fn emit(&mut self, now: Instant, name: &'static str, fields: Value) {
-        self.trace.note(now, format_args!("event {name}"));
+    fn emit(&mut self, now: Instant, event: Event) {
+        self.trace.note(now, format_args!("event {}", event.name()));
         if !self.setup.webhook {
             return;
         }
@@ -408,23 +407,18 @@ impl Machine {
             gather: self.gather.as_ref().map(|gather| gather.view(self.setup.clock)),
             recording: self.recording.as_ref().filter(|it| it.is_announced()).map(Recording::view),
         };
-        let payload =
-            event::payload(&subject, name, self.setup.clock.wall(now), self.sequence, fields);
-        let sequence = self.sequence;
-        let event = NewEvent { sequence, event: name.to_owned(), payload };
+        let event = subject.tell(&event, self.setup.clock.wall(now), self.sequence);
         self.effects.push(Effect::Store(Write::Event(event)));
     }
 
     /// `attempts` of `call.ended`.
-    fn attempts(&self) -> Value {
-        let attempt = |leg: &Leg| {
-            json!({
-                "trunk": self.setup.trunks.get(leg.trunk).map(|trunk| &trunk.name),
-                "status": leg.last.as_ref().map(|last| last.status),
-                "reason": leg.last.as_ref().map(|last| &last.reason),
-                "provisionalMs": leg.provisional.map(millis),
-                "finalMs": leg.last.as_ref().map(|last| millis(last.after)),
-            })
+    fn attempts(&self) -> Vec<Attempt> {
+        let attempt = |leg: &Leg| Attempt {
+            trunk: self.setup.trunks.get(leg.trunk).map(|trunk| trunk.name.clone()),
+            status: leg.last.as_ref().map(|last| last.status),
+            reason: leg.last.as_ref().map(|last| last.reason.clone()),
+            provisional_ms: leg.provisional.map(millis),
+            final_ms: leg.last.as_ref().map(|last| millis(last.after)),
         };
         let dialled = self.legs.iter().filter(|_| self.setup.incoming.is_none());
         dialled.map(attempt).collect()

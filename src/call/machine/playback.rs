@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use kaphila_media::dtmf::Digits;
 use kaphila_media::session::{Command as Media, MAX_QUEUED_DIGITS, PlaybackId};
-use serde_json::json;
 
 use super::{Effect, Machine, millis};
 use crate::call::api::{CommandError, PlayTo, PlaybackStarted, Prompt};
+use crate::call::event::{Event, GatherEnd};
 
 /// Playbacks that may wait behind the one that plays: an hour of prompts, and 32 Arcs.
 const MAX_QUEUED: usize = 32;
@@ -143,7 +143,7 @@ impl Machine {
             self.effects.push(Effect::Media(Media::StopPlayback(None)));
         }
         self.flush_playlist(now);
-        self.gather_timeout(now, "stopped");
+        self.gather_timeout(now, GatherEnd::Stopped);
         stopped
     }
 
@@ -174,8 +174,8 @@ impl Machine {
     /// The media is done with the first of the digits.
     pub(super) fn digits_sent(&mut self, now: Instant, completed: bool) {
         if let Some(digits) = self.sending.pop_front() {
-            let fields = json!({ "digits": digits.as_str(), "completed": completed });
-            self.emit(now, "dtmf.sent", fields);
+            let digits = digits.as_str().to_owned();
+            self.emit(now, Event::DtmfSent { digits, completed });
         }
     }
 
@@ -196,19 +196,16 @@ impl Machine {
         if playback.speaking == Speaking::Gather {
             return self.prompt_ended(now, playback.id);
         }
-        let (event, key, value) = match &playback.what.prompt {
-            Prompt::Text(text) => ("tts.played", "text", text),
-            Prompt::File(file) => ("playback.finished", "file", file),
+        let (playback_id, duration_ms) = (playback.name.clone(), played_ms);
+        let method = playback.what.play_to.as_str();
+        let event = match playback.what.prompt.clone() {
+            Prompt::Text(text) => {
+                Event::TtsPlayed { text, playback_id, method, duration_ms, completed }
+            }
+            Prompt::File(file) => {
+                Event::PlaybackFinished { file, playback_id, method, duration_ms, completed }
+            }
         };
-        let mut fields = json!({
-            "playbackId": playback.name,
-            "method": playback.what.play_to.as_str(),
-            "durationMs": played_ms,
-            "completed": completed,
-        });
-        if let Some(fields) = fields.as_object_mut() {
-            fields.insert(key.to_owned(), value.as_str().into());
-        }
-        self.emit(now, event, fields);
+        self.emit(now, event);
     }
 }

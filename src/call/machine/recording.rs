@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use kaphila_media::record::Finished;
 use kaphila_media::session::Command as Media;
-use serde_json::{Value, json};
 
 use super::{Effect, Machine, Stage, Write};
 use crate::call::api::{CommandError, RecordingChannels, RecordingView};
+use crate::call::event::Event;
 use crate::store::{FinishedRecording, NewRecording};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Recording {
     /// `recording.started` was told.
     announced: bool,
     /// What is to be told after that, in order.
-    untold: Vec<(&'static str, Value)>,
+    untold: Vec<Event>,
     started: Instant,
 }
 
@@ -118,20 +118,20 @@ impl Machine {
             return;
         }
         recording.announced = true;
-        let fields = recording_fields(&recording.view());
+        let RecordingView { filename, recording_id, .. } = recording.view();
         let untold = std::mem::take(&mut recording.untold);
-        self.emit(now, "recording.started", fields);
-        for (name, fields) in untold {
-            self.emit(now, name, fields);
+        self.emit(now, Event::RecordingStarted { filename, recording_id });
+        for event in untold {
+            self.emit(now, event);
         }
     }
 
     /// Tells of the recording, after `recording.started`.
-    fn tell_of_recording(&mut self, now: Instant, name: &'static str, fields: Value) {
+    fn tell_of_recording(&mut self, now: Instant, event: Event) {
         self.announce_recording(now);
         match self.recording.as_mut().filter(|it| !it.announced) {
-            Some(recording) => recording.untold.push((name, fields)),
-            None => self.emit(now, name, fields),
+            Some(recording) => recording.untold.push(event),
+            None => self.emit(now, event),
         }
     }
 
@@ -145,7 +145,8 @@ impl Machine {
         let view = recording.view();
         self.changed = true;
         self.effects.push(Effect::Media(Media::StopRecording));
-        self.tell_of_recording(now, "recording.stopped", recording_fields(&view));
+        let (filename, recording_id) = (view.filename.clone(), view.recording_id.clone());
+        self.tell_of_recording(now, Event::RecordingStopped { filename, recording_id });
         Ok(view)
     }
 
@@ -171,27 +172,16 @@ impl Machine {
         let duration_ms = i64::try_from(finished.duration_ms).unwrap_or(i64::MAX);
         self.store_recording();
         self.announce_recording(now);
-        self.effects.push(Effect::Store(Write::RecordingFinished(FinishedRecording {
+        let row = FinishedRecording {
             recording_id: id,
             at: self.setup.clock.wall(now),
             bytes,
             duration_ms,
-            partial: finished.partial.clone(),
-        })));
-        let mut fields = recording_fields(&view);
-        if let Some(fields) = fields.as_object_mut() {
-            let url = format!("/recordings/file/{}/download", view.filename);
-            fields.insert("recordingUrl".to_owned(), url.into());
-            fields.insert("duration".to_owned(), json!(finished.duration_ms as f64 / 1000.0));
-            fields.insert("size".to_owned(), bytes.into());
-            fields.insert("channels".to_owned(), finished.channels.into());
-            fields.insert("partial".to_owned(), finished.partial.into());
-        }
-        self.tell_of_recording(now, "recording.completed", fields);
+            partial: finished.partial,
+        };
+        let told = Event::recording_completed(view, &row, i64::from(finished.channels));
+        self.effects.push(Effect::Store(Write::RecordingFinished(row)));
+        self.tell_of_recording(now, told);
         self.closed_further(now);
     }
-}
-
-fn recording_fields(view: &RecordingView) -> Value {
-    json!({ "filename": view.filename, "recordingId": view.recording_id })
 }

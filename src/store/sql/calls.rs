@@ -454,7 +454,7 @@ fn crashed(row: &CallRow, alive: Millis) -> Ended {
         duration_secs: row.answered_at.map_or(0, |answered| at.since(answered) / Millis::SECOND),
         sip_status: None,
         sip_reason: None,
-        trunk: None,
+        trunk: row.trunk.clone(),
         amd: None,
         attempts: None,
         quality: None,

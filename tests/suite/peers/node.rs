@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::{PATIENCE, own_address, scratch, sip_at, tail};
+use crate::support::document;
 use crate::webhook_receiver::Receiver;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_kaphila");
@@ -199,6 +200,7 @@ impl Node {
     /// The events of a call that have come.
     pub(super) fn events(&self, call: &str) -> Vec<Value> {
         let seen = self.hooks.seen();
+        seen.iter().for_each(|it| document::check_event(&it.body));
         let bodies = seen.iter().map(|it| serde_json::from_str::<Value>(&it.body).unwrap());
         bodies.filter(|event| event["callId"] == call).collect()
     }

@@ -48,17 +48,29 @@ pub(crate) fn check(method: &str, path: &str, status: u16, body: &str) {
     );
     let Some(schema) = response.pointer("/content/application~1json/schema") else { return };
     let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    hold(format!("{method} {template} {status}"), schema, &body);
+}
+
+/// Fails where the document does not have this event, or has it otherwise.
+#[track_caller]
+pub(crate) fn check_event(body: &str) {
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let name = body["event"].as_str().unwrap_or_else(|| panic!("an event without name: {body}"));
+    let post = &document()["webhooks"][name]["post"];
+    let schema = post.pointer("/requestBody/content/application~1json/schema");
+    let schema = schema.unwrap_or_else(|| panic!("{name} is not documented: {body}"));
+    hold(name.to_owned(), schema, &body);
+}
+
+#[track_caller]
+fn hold(what: String, schema: &Value, body: &Value) {
     static VALIDATORS: OnceLock<Mutex<HashMap<String, jsonschema::Validator>>> = OnceLock::new();
     let mut validators = VALIDATORS.get_or_init(Mutex::default).lock().unwrap();
-    let validator =
-        validators.entry(format!("{method} {template} {status}")).or_insert_with(|| {
-            let root = json!({ "allOf": [schema], "components": document()["components"] });
-            jsonschema::draft202012::new(&root).unwrap()
-        });
-    let wrong: Vec<String> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
+    let validator = validators.entry(what.clone()).or_insert_with(|| {
+        let root = json!({ "allOf": [schema], "components": document()["components"] });
+        jsonschema::draft202012::new(&root).unwrap()
+    });
+    let wrong: Vec<String> = validator.iter_errors(body).map(|error| error.to_string()).collect();
     drop(validators);
-    assert!(
-        wrong.is_empty(),
-        "{method} {template} {status} is not as documented: {wrong:?}\n{body:#}"
-    );
+    assert!(wrong.is_empty(), "{what} is not as documented: {wrong:?}\n{body:#}");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::support::document;
 use crate::support::program::eventually;
 use crate::webhook_receiver::Receiver;
 
@@ -28,6 +29,7 @@ impl Hooks {
     pub(crate) fn read(&mut self) {
         for seen in self.receiver.seen_after(self.read) {
             self.read += 1;
+            document::check_event(&seen.body);
             let event: Value = serde_json::from_str(&seen.body).unwrap();
             let call = event["callId"].as_str().unwrap().to_owned();
             let number = event["sequenceNumber"].as_i64().unwrap();

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::carrier::Carrier;
+use super::document;
 
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -154,6 +155,7 @@ impl Server {
         async move {
             let event = timeout(PATIENCE, self.events.next()).await;
             let event = event.unwrap_or_else(|_| panic!("no {name} came ({caller})")).unwrap();
+            document::check_event(&event.payload);
             let body: Value = serde_json::from_str(&event.payload).unwrap();
             assert_eq!(body["event"], name, "{caller}\n{body:#}");
             body

@@ -3,6 +3,8 @@
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::{Failure, LegEvent};
 
+use serde_json::{Value, json};
+
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, USELESS, setup};
 use crate::store::Millis;

@@ -3,6 +3,8 @@
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
 
+use serde_json::{Value, json};
+
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, audio, setup, with_amd};
 use crate::call::api::{AmdMode, GatherRequest, PlayTo, Prompt};
@@ -368,11 +370,11 @@ impl Ladder {
 fn what_was_told_before_a_fault_is_told() {
     let mut call = Ladder::talking(setup());
     let now = call.machine.setup.clock.at;
-    call.machine.emit(now, "dtmf.received", json!({}));
+    call.machine.emit(now, Event::AmdResult { revised: false });
     call.machine.effects.push(Effect::CloseMedia);
     call.crash();
     call.expect(&[
-        "dtmf.received",
+        "amd.result",
         "hang up 0 cause 41",
         "close media",
         "ended",

@@ -1,5 +1,7 @@
 //! Collecting digits: `reference.md` §6, line by line.
 
+use serde_json::{Value, json};
+
 use super::super::*;
 use super::ladder::{Ladder, audio, setup};
 use crate::call::api::{GatherRequest, PlayTo, Prompt};

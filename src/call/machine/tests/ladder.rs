@@ -10,6 +10,8 @@ use kaphila_media::session::{self as media, MediaEvent};
 use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
 use kaphila_sip::message::Uri;
 
+use serde_json::Value;
+
 use super::super::*;
 use crate::call::api::{AmdMode, AmdRequest, PlaceOutcome, PlayTo, Prompt, RecordingChannels};
 use crate::store::{Answered, Ended, Millis};

@@ -2,6 +2,8 @@
 
 use kaphila_sip::invite::{Body, Ended as SipEnded, LegEvent};
 
+use serde_json::json;
+
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, USELESS, incoming};
 

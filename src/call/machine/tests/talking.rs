@@ -7,6 +7,8 @@ use kaphila_sip::info::Press;
 use kaphila_sip::invite::{Body, LegEvent};
 use kaphila_sip::message::Method;
 
+use serde_json::{Value, json};
+
 use super::super::*;
 use super::ladder::{ANSWER, Ladder, USELESS, setup, with_amd};
 use crate::call::api::AmdMode;
