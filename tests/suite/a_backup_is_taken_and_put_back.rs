@@ -131,7 +131,10 @@ async fn connect(file: &Path) -> SqliteConnection {
 
 async fn credits(file: &Path) -> i64 {
     let mut connection = connect(file).await;
-    sqlx::query_scalar("SELECT credits FROM api_keys").fetch_one(&mut connection).await.unwrap()
+    let credits = sqlx::query_scalar("SELECT credits FROM api_keys");
+    let credits = credits.fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    credits
 }
 
 /// Leaves a log with the last credits beside the database, as a crash does.
