@@ -7,7 +7,7 @@ use kaphila_media::amd::{self, Verdict};
 use kaphila_media::play;
 use serde_json::{Value, json};
 
-use super::{CliError, Common};
+use super::{CliError, Common, output};
 use crate::server::amd_params;
 
 /// `kaphila amd`
@@ -55,7 +55,7 @@ fn judge(file: &Path, params: amd::Params) -> Result<Judged, CliError> {
 
 fn to_json(file: &Path, judged: &Judged) -> Value {
     json!({
-        "file": file,
+        "file": output::path(file),
         "status": judged.verdict.status.name(),
         "cause": judged.verdict.cause.name(),
         "confidence": (f64::from(judged.verdict.confidence) * 1000.0).round() / 1000.0,

@@ -33,7 +33,7 @@ pub(super) async fn write(common: &Common, args: &BackupArgs) -> Result<(), CliE
     let (config, _) = common.load()?;
     let bytes = backup::write(&config.database.url, &args.file).await.map_err(failed)?;
     let file = &args.file;
-    output::print(common.json, &json!({ "file": file, "bytes": bytes }), || {
+    output::print(common.json, &json!({ "file": output::path(file), "bytes": bytes }), || {
         format!("{}: {bytes} bytes\n", file.display())
     });
     Ok(())
@@ -58,7 +58,8 @@ pub(super) async fn restore(common: &Common, args: &RestoreArgs) -> Result<(), C
         eprintln!("kaphila: the old database could not be read, it is kept as it was: {damage}");
     }
     let old = old.map(|old| old.path);
-    let value = json!({ "restored": args.file, "before": old });
+    let before = old.as_deref().map(output::path);
+    let value = json!({ "restored": output::path(&args.file), "before": before });
     output::print(common.json, &value, || {
         let kept = old.map(|old| format!("; the old database is {}", old.display()));
         format!("restored from {}{}\n", args.file.display(), kept.unwrap_or_default())

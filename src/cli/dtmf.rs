@@ -7,7 +7,7 @@ use kaphila_media::dtmf::tone::{Detector, Heard};
 use kaphila_media::play;
 use serde_json::{Value, json};
 
-use super::{CliError, Common};
+use super::{CliError, Common, output};
 
 /// Samples that are heard at a time: a packet's.
 const FRAME: usize = 160;
@@ -89,7 +89,7 @@ fn to_json(file: &Path, digits: &str, presses: &[Press]) -> Value {
         })
     };
     json!({
-        "file": file,
+        "file": output::path(file),
         "digits": digits,
         "events": presses.iter().map(event).collect::<Vec<_>>(),
     })

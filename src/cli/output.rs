@@ -1,5 +1,7 @@
 //! Results on standard output: JSON for programs, aligned columns for people.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 /// One JSON value, or the text made of it.
@@ -9,6 +11,11 @@ pub(super) fn print(json: bool, value: &Value, text: impl FnOnce() -> String) {
     } else {
         print!("{}", text());
     }
+}
+
+/// A file's name in JSON: what of it is no UTF-8 is replaced.
+pub(super) fn path(path: &Path) -> Value {
+    path.to_string_lossy().into()
 }
 
 /// Rows under a heading, columns as wide as their widest cell.
@@ -38,6 +45,13 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_has_a_name_in_json() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/t\xf6ne.wav"));
+        assert_eq!(path(name), "/tmp/t\u{fffd}ne.wav");
+    }
 
     #[test]
     fn columns_are_aligned() {

@@ -46,7 +46,8 @@ fn repair(common: &Common) -> Result<(), CliError> {
     let value = rows
         .iter()
         .map(|(report, what)| {
-            json!({ "file": report.path, "outcome": what, "durationMs": report.duration_ms })
+            let file = output::path(&report.path);
+            json!({ "file": file, "outcome": what, "durationMs": report.duration_ms })
         })
         .collect();
     output::print(common.json, &value, || {

@@ -32,7 +32,8 @@ pub(super) async fn init(common: &Common, args: &InitArgs) -> Result<(), CliErro
     }
     let store = Store::open(&config.database.url, SyncMode::Normal).await?;
     store.close().await;
-    let result = json!({ "config": file, "written": written, "data": config.paths.data });
+    let (name, data) = (output::path(&file), output::path(&config.paths.data));
+    let result = json!({ "config": name, "written": written, "data": data });
     output::print(common.json, &result, || {
         let did = if written { "written" } else { "was there already and is unchanged" };
         format!(

@@ -34,7 +34,7 @@ pub(super) async fn run(common: &Common, args: &SpeakArgs) -> Result<(), CliErro
     let bytes = std::fs::copy(&file, &args.output).map_err(|error| {
         CliError::Failed(format!("cannot write {}: {error}", args.output.display()))
     })?;
-    let result = json!({ "file": args.output, "bytes": bytes });
+    let result = json!({ "file": output::path(&args.output), "bytes": bytes });
     output::print(common.json, &result, || format!("{}\n", args.output.display()));
     Ok(())
 }

@@ -324,11 +324,17 @@ fn database(s: &Settings, paths: &Paths) -> Result<Database, ConfigError> {
     let text = setting.text()?;
     let url = match text.strip_prefix("sqlite://") {
         Some(file) => {
-            let path = match file.strip_prefix("<data>") {
-                Some(rest) => paths.data.join(rest.trim_start_matches('/')),
-                None => s.base.join(file),
+            let (folder, file) = match file.strip_prefix("<data>") {
+                Some(rest) => (&paths.data, rest.trim_start_matches('/')),
+                None => (&s.base, file),
             };
-            format!("sqlite://{}", path.display())
+            let text = folder.to_str().ok_or_else(|| {
+                let folder = folder.display();
+                setting.invalid(format!("a folder whose name is UTF-8, which {folder} is not"))
+            })?;
+            // What follows is a part of the URL already.
+            let folder = PathBuf::from(text.replace('%', "%25").replace('?', "%3f"));
+            format!("sqlite://{}", folder.join(file).display())
         }
         None if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
             text.to_owned()

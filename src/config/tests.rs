@@ -1,8 +1,15 @@
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<(Config, Settings), ConfigError> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kaphila.toml");
+    load_in(tempfile::tempdir().unwrap().path(), text, environment)
+}
+
+fn load_in(
+    folder: &Path,
+    text: &str,
+    environment: &[(&str, &str)],
+) -> Result<(Config, Settings), ConfigError> {
+    let path = folder.join("kaphila.toml");
     std::fs::write(&path, text).unwrap();
     let variables = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let settings = Settings::load(Some(&path), variables)?;
@@ -97,6 +104,24 @@ fn paths_start_from_the_file_and_data_from_its_own_key() {
     assert_eq!(config.paths.sounds, Path::new("/srv/sounds"));
     assert!(config.database.url.starts_with("sqlite:///"));
     assert!(config.database.url.ends_with("var/kaphila.db"));
+}
+
+/// SQLite is told where its file is by a URL, in which `%` and `?` mean something.
+#[test]
+fn a_folder_of_any_name_holds_the_database_or_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &[u8], text: &str| {
+        let inner = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(&inner).unwrap();
+        load_in(&inner, text, &[]).map(|(config, _)| config.database.url)
+    };
+    let ours = url(b"50%25? no", "").unwrap();
+    assert!(ours.ends_with("/50%2525%3f no/data/kaphila.db"), "{ours}");
+    let given = url(b"a?", "[database]\nurl = \"sqlite://b%20c?mode=rw\"\n").unwrap();
+    assert!(given.ends_with("/a%3f/b%20c?mode=rw"), "{given}");
+    let refused = url(b"t\xf6ne", "").unwrap_err().to_string();
+    assert!(refused.contains("database.url") && refused.contains("UTF-8"), "{refused}");
 }
 
 #[test]
