@@ -141,13 +141,19 @@ class Customer:
     async def post(self, path, **body):
         """(status, answer, when the request was written, in ns of the wall clock)"""
         text = json.dumps(body)
-        request = f"POST {path} HTTP/1.1\r\n{self.head}Content-Length: {len(text)}\r\n\r\n{text}".encode()
+        return await self.send(f"POST {path} HTTP/1.1\r\n{self.head}Content-Length: {len(text)}\r\n\r\n{text}")
+
+    async def get(self, path):
+        """The same of a GET."""
+        return await self.send(f"GET {path} HTTP/1.1\r\n{self.head}\r\n")
+
+    async def send(self, request):
         if self.idle:
             reader, writer = self.idle.pop()
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.server.http)
         at = time.time_ns()
-        writer.write(request)
+        writer.write(request.encode())
         status, body = await read_message(reader)
         self.idle.append((reader, writer))
         return int(status.split()[1]), json.loads(body), at

@@ -17,6 +17,8 @@ from harness import CARRIER, CREDITS, Customer, Hooks, Server, free_port, paced,
 SETTLE = 45
 # One call in so many is hung up by the customer.
 HUNG_UP = 10
+# Somebody looks on this often, in seconds.
+LOOK = 0.02
 
 
 def main():
@@ -44,6 +46,7 @@ def arguments():
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--hold", type=float, default=5)
+    parser.add_argument("--look", action="store_true")
     parser.add_argument("--sync", choices=["normal", "full"], default="normal")
     return parser.parse_args()
 
@@ -54,6 +57,7 @@ class Load:
         self.books, self.carrier = Books(), None
         self.customer, self.hooks = Customer(server), Hooks(self.on_event)
         self.answers, self.commands, self.hung_up = {}, [], set()
+        self.looks = {"/calls": [], "/health": []} if options.look else {}
 
     async def run(self):
         await self.hooks.start()
@@ -64,7 +68,10 @@ class Load:
         count, rate = self.options.calls, self.options.rate
         self.start_carrier(count)
         began, cpu = time.monotonic(), self.server.cpu_ns()
+        looking = [asyncio.create_task(self.look(path)) for path in self.looks]
         await paced(rate, count, self.place)
+        for task in looking:
+            task.cancel()
         limit = self.options.hold + SETTLE
         ended = await self.hooks.until(lambda: self.hooks.ended >= count, limit)
         self.books.check("every call ended", self.hooks.ended, count, ended)
@@ -84,6 +91,9 @@ class Load:
         taken = [ms for _, ms, _ in self.answers.values()]
         self.books.note("/makecall answered, p50 / p99",
                         f"{quantile(taken, .5):.1f} / {quantile(taken, .99):.1f} ms (the phone rings at once)")
+        for path, took in self.looks.items():
+            self.books.note(f"{path} meanwhile, p50 / p99",
+                            f"{quantile(took, .5):.1f} / {quantile(took, .99):.1f} ms ({len(took)} requests)")
 
     async def warm_up(self):
         """One call, so that pools are filled and prompts decoded before the base is taken."""
@@ -99,6 +109,17 @@ class Load:
         status, answer, at = await self.customer.post(
             "/makecall", number=str(14155500000 + n), webhookUrl=self.hooks.url)
         self.answers[n] = status, (time.time_ns() - at) / 1e6, answer.get("callId")
+
+    async def look(self, path):
+        """Asks for `path` again and again while calls are placed."""
+        while True:
+            began = time.monotonic()
+            status, _, _ = await self.customer.get(path)
+            took = time.monotonic() - began
+            if status != 200:
+                self.books.check(path, status, 200)
+            self.looks[path].append(took * 1000)
+            await asyncio.sleep(max(0, LOOK - took))
 
     def on_event(self, _, event):
         """The customer: plays to whoever answers, and hangs up on some."""
