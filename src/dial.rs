@@ -16,6 +16,7 @@ use kaphila_sip::auth::Credentials;
 use kaphila_sip::invite::{Failure, Identity, InviteSpec, LadderRow, LegEvent, LegId};
 use kaphila_sip::message::{NameAddr, Transport, Uri};
 use kaphila_sip::net::Sip;
+use kaphila_sip::net::resolve::{Resolver, Way};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use crate::cli::{CliError, Common, read_password};
 use crate::number::Number;
 use crate::phone::line::Line;
 use crate::phone::{codecs, engine, failed, secure, stack, time};
-use crate::trunk::target;
+use crate::trunk::target::{self, TargetError};
 
 /// How long an answered call lasts that has nothing to play and no digits to send.
 const TALK: Duration = Duration::from_secs(5);
@@ -76,7 +77,7 @@ fn digits(text: &str) -> Result<Digits, String> {
 /// # Errors
 /// It could not be placed, or was not answered.
 pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
-    let Way { uri, remote, transport, local } = find(&args.uri).await?;
+    let Found { uri, remote, transport, local } = find(common, &args.uri).await?;
     let audio = args.play.as_deref().map(play::load).transpose().map_err(failed)?;
     let caller = args.caller_id.as_deref().map(Number::parse).transpose();
     let caller = caller.map_err(|error| CliError::Usage(format!("--caller-id {error}")))?;
@@ -132,7 +133,7 @@ pub async fn run(common: &Common, args: DialArgs) -> Result<(), CliError> {
 }
 
 /// How the far end is reached.
-struct Way {
+struct Found {
     uri: Uri,
     remote: SocketAddr,
     transport: Transport,
@@ -140,18 +141,24 @@ struct Way {
     local: IpAddr,
 }
 
-async fn find(text: &str) -> Result<Way, CliError> {
-    let usage = |why: String| CliError::Usage(format!("{text}: {why}"));
-    let (uri, transport) = target::dialled(text).map_err(|error| usage(error.to_string()))?;
-    let addresses = target::look_up(&uri).await.map_err(|error| usage(error.to_string()))?;
-    let remote = addresses.first().copied().ok_or_else(|| usage("no address".into()))?;
+async fn find(common: &Common, text: &str) -> Result<Found, CliError> {
+    let usage = |error: &TargetError| CliError::Usage(format!("{text}: {error}"));
+    let uri = target::dialled(text).map_err(|error| usage(&error))?;
+    // It works without a configuration too.
+    let servers = common.load().map(|(config, _)| config.sip.dns_servers).unwrap_or_default();
+    let resolver = Resolver::new(&servers);
+    let found = target::look_up(&resolver, Instant::now(), &uri).await;
+    let found = found.map_err(|error| usage(&error))?;
+    let Some(Way { remote, transport }) = found.route.first() else {
+        return Err(CliError::Usage(format!("{text}: no address")));
+    };
     let any = if remote.is_ipv4() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     } else {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     };
     let local = target::local_towards(remote).unwrap_or(any);
-    Ok(Way { uri, remote, transport, local })
+    Ok(Found { uri, remote, transport, local })
 }
 
 fn host_text(address: IpAddr) -> String {

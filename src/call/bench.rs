@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kaphila_media::engine::EngineConfig;
 use kaphila_sip::net::SipConfig;
+use kaphila_sip::net::resolve::Resolver;
 
 use super::*;
 use crate::number::Number;
@@ -61,7 +62,9 @@ impl Bench {
         };
         let media = Arc::new(Engine::start(media).unwrap());
         let events = store.take_committed().unwrap();
-        let services = Services { store: store.clone(), sip, media, prompts: Arc::new(NoPrompts) };
+        let targets = Arc::new(Targets::new(Resolver::new(&[])));
+        let prompts = Arc::new(NoPrompts);
+        let services = Services { store: store.clone(), sip, targets, media, prompts };
         let calls = Calls::new(services, Settings::default());
         Self { _folder: folder, url, store, auth, calls, events }
     }

@@ -6,9 +6,8 @@
 use std::collections::VecDeque;
 
 use kaphila_sip::invite::Identity;
-use kaphila_sip::message::Uri;
 
-use super::machine::Write;
+use super::machine::{Destination, Write};
 use crate::store::{CallRef, Leg, Millis, NewEvent, Store, StoreError};
 
 /// Writes that may wait while the database is away: an hour of a caller pressing keys. Beyond that
@@ -60,7 +59,7 @@ impl Journal {
     /// makes the row of an INVITE of trunk `n`.
     pub(super) fn next_batch(
         &mut self,
-        leg: impl Fn(usize, Identity, Option<&Uri>) -> (String, Leg),
+        leg: impl Fn(&Destination, Identity) -> (String, Leg),
     ) -> Option<Batch> {
         let mut batch = Batch { change: None, events: Vec::new() };
         while let Some(write) = self.waiting.pop_front() {
@@ -71,8 +70,8 @@ impl Journal {
             }
             match write {
                 Write::Event(event) => batch.events.push(event),
-                Write::Dialled(trunk, identity, redirect) => {
-                    let (name, leg) = leg(trunk, identity, redirect.as_ref());
+                Write::Dialled(to, identity) => {
+                    let (name, leg) = leg(&to, identity);
                     batch.change = Some(Change::Dialled(name, leg));
                 }
                 Write::Answered(answered) => batch.change = Some(Change::Answered(answered)),
@@ -142,7 +141,7 @@ mod tests {
 
     fn batches(journal: &mut Journal) -> Vec<(&'static str, Vec<i64>)> {
         let next = || {
-            journal.next_batch(|_, identity, _| {
+            journal.next_batch(|_, identity| {
                 let leg = Leg {
                     sip_call_id: identity.call_id,
                     from_tag: identity.from_tag,

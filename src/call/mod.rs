@@ -52,7 +52,7 @@ pub use self::recover::{Recovered, recover};
 use self::registry::Registry;
 pub use self::view::{AmdShown, AmdView, CallView, GatherShown, GatherView, RecordingShown};
 use crate::store::{Authenticated, Store, Trunk};
-use crate::trunk::target::Target;
+use crate::trunk::target::{Target, Targets};
 pub use crate::tts::{DEFAULT_VOICE, ENGINES as SPEECH_ENGINES, check_voice};
 pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
 
@@ -103,6 +103,8 @@ pub struct Services {
     pub store: Store,
     /// The SIP stack.
     pub sip: Sip,
+    /// Where trunks are.
+    pub targets: Arc<Targets>,
     /// The media threads.
     pub media: Arc<Engine>,
     /// Sounds and speech.

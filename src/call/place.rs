@@ -168,14 +168,19 @@ impl Placing {
             Some((trunk, permit))
         })?;
         let previous = self.inner.registry.note_start(self.auth.key, first.id);
-        let targets = &self.inner.registry.targets;
+        let targets = &self.inner.services.targets;
         // All at once: several names that nobody answers for cost what one of them does.
-        let candidates = std::iter::once(first).chain(ordered).map(async |trunk| Candidate {
-            id: trunk.id,
-            name: trunk.settings.name.clone(),
-            caps: trunk_caps(trunk),
-            learn_rtp: trunk.settings.learn_rtp,
-            target: targets.resolve(now, trunk).await,
+        let candidates = std::iter::once(first).chain(ordered).map(async |trunk| {
+            let target = targets.resolve(now, trunk).await;
+            let ways = target.as_ref().map(|target| target.ways(&mut rand::rng()));
+            Candidate {
+                id: trunk.id,
+                name: trunk.settings.name.clone(),
+                caps: trunk_caps(trunk),
+                learn_rtp: trunk.settings.learn_rtp,
+                ways: ways.unwrap_or_default(),
+                target,
+            }
         });
         let candidates = join_all(candidates).await;
         Some(Admitted { candidates, trunk, previous, total: trunks.trunks.len() })

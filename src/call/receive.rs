@@ -255,6 +255,7 @@ fn candidate(peer: &Peer, caps: Caps) -> Candidate {
         caps,
         learn_rtp: peer.trunk.settings.learn_rtp,
         target: Ok(Arc::clone(&peer.target)),
+        ways: vec![peer.target.first_way()],
     }
 }
 

@@ -12,6 +12,7 @@ use kaphila_sip::dialog::DialogState;
 use kaphila_sip::invite::{Identity, Orphan};
 use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
+use kaphila_sip::net::resolve::{Route, Way};
 use serde_json::{Map, Value};
 
 use super::Status;
@@ -156,7 +157,13 @@ fn event(
 /// challenged.
 fn credentials(call: &OpenCall, trunks: &[Trunk]) -> Option<Arc<Credentials>> {
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
-    Target::at(trunk, &[call.leg.remote.parse().ok()?]).ok()?.credentials
+    Target::at(trunk, Route::of([way(call)?])).ok()?.credentials
+}
+
+/// Where a call's last INVITE went.
+fn way(call: &OpenCall) -> Option<Way> {
+    let remote = call.leg.remote.parse().ok()?;
+    Some(Way { remote, transport: over(&call.leg.transport)? })
 }
 
 /// The transport that a row names.
@@ -171,11 +178,10 @@ fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
         let dialog: DialogState = dialog.parse().ok()?;
         return Some(Orphan::Confirmed { dialog });
     }
-    let remote = call.leg.remote.parse().ok()?;
+    let way = way(call)?;
     let trunk = trunks.iter().find(|it| Some(&it.settings.name) == call.row.trunk.as_ref())?;
     // Where its INVITE went is known: no name is looked up before the server is ready.
-    let target = Target::at(trunk, &[remote]).ok()?;
-    let (transport, tls_name) = (over(&call.leg.transport)?, target.tls_name.clone());
+    let target = Target::at(trunk, Route::of([way])).ok()?;
     let number = Number::parse(&call.row.number).ok()?;
     let addressing = target.addressing(&number, call.row.caller_id.as_deref(), None);
     Some(Orphan::Early {
@@ -188,8 +194,8 @@ fn orphan(call: &OpenCall, trunks: &[Trunk]) -> Option<Orphan> {
         request_uri: addressing.request_uri,
         from: addressing.from,
         to: addressing.to,
-        remote,
-        transport,
-        tls_name,
+        remote: way.remote,
+        transport: way.transport,
+        tls_name: target.tls_name,
     })
 }

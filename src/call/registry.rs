@@ -14,7 +14,7 @@ use super::machine::{Command, Reply};
 use super::{Asked, CallView, CommandError};
 use crate::store::{KeyId, Trunk, TrunkId};
 use crate::trunk::limits::{Limiter, Rest};
-use crate::trunk::target::{Target, Targets};
+use crate::trunk::target::Target;
 
 /// Commands that may wait for a call: a client that sends more waits for its answers.
 pub(super) const MAX_COMMANDS: usize = 32;
@@ -33,8 +33,6 @@ pub(super) struct Registry {
     pub(super) trunks: Limiter<TrunkId>,
     /// Trunks that asked to be left alone.
     pub(super) rest: Rest<TrunkId>,
-    /// Where trunks are.
-    pub(super) targets: Targets,
     /// Whose calls come from where.
     pub(super) peers: Peers,
     /// The tasks of calls.

@@ -141,6 +141,13 @@ pub const KEYS: &[Key] = &[
         "The addresses written into Via and Contact, before a NAT: one of IPv4, one of IPv6; none: the \
          one of the route to the trunk.",
     ),
+    key(
+        "sip.dns_servers",
+        Kind::TextList,
+        "[]",
+        "DNS servers that are asked where trunks are; none: the system's. Names are looked up as \
+         RFC 3263 says: NAPTR, SRV, A and AAAA.",
+    ),
     key("sip.user_agent", Kind::Text, r#""Kaphila""#, "The User-Agent and Server header."),
     key("sip.timer_t1_ms", Kind::Integer, "500", "RFC 3261 timer T1 in milliseconds, 50 to 2000."),
     key(
@@ -363,10 +370,8 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Keys that the documentation names and this version does not have: `(name, what to do)`.
-pub const NOT_BUILT: &[(&str, &str)] = &[
-    ("sip.dns_servers", "the system's resolver is used"),
-    ("paths.spool", "recordings are written to paths.recordings directly"),
-];
+pub const NOT_BUILT: &[(&str, &str)] =
+    &[("paths.spool", "recordings are written to paths.recordings directly")];
 
 /// The key of this name.
 #[must_use]

@@ -124,6 +124,8 @@ pub struct Sip {
     pub tls_files: Option<TlsFiles>,
     /// Authorities besides the system's.
     pub tls_ca: Option<PathBuf>,
+    /// The DNS servers that are asked where trunks are; none: the system's.
+    pub dns_servers: Vec<SocketAddr>,
     /// Addresses for Via and Contact, where they differ from the bound ones: one of each family.
     pub public_addresses: Vec<IpAddr>,
     /// User-Agent and Server.

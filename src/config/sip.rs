@@ -1,6 +1,6 @@
 //! `sip.*`: where SIP is spoken, over what, and under which addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(super) fn sip(s: &Settings) -> Result<Sip, ConfigError> {
         tls,
         tls_files,
         tls_ca: file(s, "sip.tls_ca")?,
+        dns_servers: dns_servers(s)?,
         public_addresses: public(s)?,
         user_agent: agent.text()?.to_owned(),
         timer_t1: Duration::from_millis(t1.unsigned_abs()),
@@ -43,6 +44,19 @@ pub(super) fn sip(s: &Settings) -> Result<Sip, ConfigError> {
 pub(super) fn file(s: &Settings, name: &str) -> Result<Option<PathBuf>, ConfigError> {
     let text = s.setting(name)?.text()?;
     Ok((!text.is_empty()).then(|| s.base.join(text)))
+}
+
+/// Addresses with a port or without; 53 is the DNS's.
+fn dns_servers(s: &Settings) -> Result<Vec<SocketAddr>, ConfigError> {
+    let setting = s.setting("sip.dns_servers")?;
+    let parse = |text: &String| {
+        let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        bare.or_else(|_| text.parse())
+    };
+    let texts = setting.texts()?;
+    let servers: Result<Vec<SocketAddr>, _> = texts.iter().map(parse).collect();
+    servers
+        .map_err(|_| setting.invalid("addresses such as \"192.0.2.53\" or \"[2001:db8::53]:5353\""))
 }
 
 fn public(s: &Settings) -> Result<Vec<IpAddr>, ConfigError> {

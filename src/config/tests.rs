@@ -72,7 +72,7 @@ fn mistakes_name_the_file_the_line_and_the_nearest_key() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    assert!(error("[sip]\ndns_servers = [\"192.0.2.1\"]\n").contains("is not built yet"));
+    assert!(error("[paths]\nspool = \"/tmp\"\n").contains("is not built yet"));
     assert!(error("[media]\ncodecs = [\"opus\"]\n").contains("not built yet"));
     assert!(error("[media]\ndtmf = \"tones\"\n").contains("one of auto, both, rfc4733, inband"));
     assert!(error("[amd]\nmode = \"enhanced\"\n").contains("one of classic"));

@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use kaphila_media::engine::Engine;
 use kaphila_sip::message::Transport;
 use kaphila_sip::net::Sip;
+use kaphila_sip::net::resolve::Resolver;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
 use crate::trunk::registrations::Registrations;
+use crate::trunk::target::Targets;
 use crate::{tls, webhook};
 
 /// How long the start waits for the trunks' names.
@@ -191,9 +193,11 @@ impl Server {
             webhook::Deliverer::start(store.clone(), webhook_options(config)).map_err(failed)?;
         let speech = speech(config, &config.paths.tts())?;
         let engines = speech.engines();
+        let targets = Arc::new(Targets::new(Resolver::new(&config.sip.dns_servers)));
         let services = Services {
             store: store.clone(),
             sip: sip.clone(),
+            targets: targets.clone(),
             media: media.clone(),
             prompts: Arc::new(LocalPrompts::new(&config.paths.sounds, speech)),
         };
@@ -227,7 +231,7 @@ impl Server {
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
         let mut trusted =
-            trust::keep(store.clone(), sip.clone(), calls.clone(), registrations.clone());
+            trust::keep(store.clone(), sip.clone(), calls.clone(), targets, registrations.clone());
         // Who is ready takes its trunks' calls; names that take longer are found meanwhile.
         let _ = tokio::time::timeout(FIRST_LOOK, trusted()).await;
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trusted));

@@ -23,14 +23,15 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 type Known = BTreeMap<String, (Arc<Trunk>, Arc<Target>)>;
 
 /// One round: the call layer and the stack are told every trunk that may call us, and who we are
-/// there. A trunk whose name is not found any more keeps the addresses it had.
+/// there.
 pub(super) fn keep(
     store: Store,
     sip: Sip,
     calls: Calls,
+    targets: Arc<Targets>,
     registrations: Arc<Registrations>,
 ) -> impl FnMut() -> BoxFuture<'static, ()> {
-    let (targets, known): (Arc<Targets>, Arc<Mutex<Known>>) = Default::default();
+    let known: Arc<Mutex<Known>> = Arc::default();
     move || {
         let (store, sip, calls) = (store.clone(), sip.clone(), calls.clone());
         let (targets, known) = (targets.clone(), known.clone());

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use kaphila_sip::message::{Transport, Uri};
+use kaphila_sip::message::Uri;
 
 use crate::number::Number;
 use crate::store::{List, Password, TrunkSettings};
@@ -365,17 +365,13 @@ fn trunk(
     Ok((settings, auth.map(str::to_owned)))
 }
 
-/// `sip:user@host:port;transport=tcp` without its user: numbers take that place. UDP is what a URI
-/// without a transport asks for.
+/// `sip:user@host:port;transport=tcp` without its user: numbers take that place.
 fn dialled(contact: &str) -> Result<String, String> {
     let contact = contact.trim_start_matches('<').trim_end_matches('>');
-    let (uri, transport) =
-        super::target::dialled(contact).map_err(|error| format!("{contact}: {error}"))?;
+    let uri = super::target::dialled(contact).map_err(|error| format!("{contact}: {error}"))?;
     let mut dialled = Uri::sip(None, uri.host, uri.port);
     dialled.scheme = uri.scheme;
-    if transport != Transport::Udp
-        && let Some(name) = uri.params.value("transport")
-    {
+    if let Some(name) = uri.params.value("transport") {
         dialled.params.set("transport", name);
     }
     Ok(dialled.to_string())

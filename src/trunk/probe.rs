@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kaphila_sip::endpoint::{EndpointConfig, OptionsSpec};
 use kaphila_sip::message::{NameAddr, Transport, Uri};
+use kaphila_sip::net::resolve::Resolver;
 use kaphila_sip::net::{Sip, SipConfig, Tls};
 
 use super::target::Target;
@@ -45,10 +46,11 @@ impl Answer {
 
 /// Resolves `trunk` and sends it OPTIONS; waits `timeout` for the answer.
 pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Probe {
-    let target = match Target::resolve(trunk).await {
-        Ok(target) => target,
-        Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
-    };
+    let target =
+        match Target::resolve(&Resolver::new(&sip.dns_servers), Instant::now(), trunk).await {
+            Ok(target) => target,
+            Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
+        };
     Probe { remote: Some(target.remote), answer: ask(sip, trunk, &target, timeout).await }
 }
 

@@ -1,9 +1,9 @@
 //! Where a trunk is and how it is addressed: Request-URI, From, To, identity headers.
 //!
-//! It knows one trunk's settings and its addresses. It refuses to know when it is dialled. Start at
-//! [`Target::resolve`] and [`Target::addressing`].
+//! It knows one trunk's settings and where its URI leads. It refuses to know when it is dialled. Start
+//! at [`Targets::resolve`] and [`Target::addressing`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use kaphila_sip::auth::Credentials;
 use kaphila_sip::endpoint::Network;
 use kaphila_sip::message::{HeaderName, HeaderValue, Host, NameAddr, Scheme, Transport, Uri};
+use kaphila_sip::net::resolve::{Found, ResolveError, Resolver, Route, Way};
 use kaphila_sip::register::RegisterSpec;
+use rand::Rng;
 
 use crate::number::Number;
 use crate::store::{Millis, Trunk, TrunkId};
 
-/// How long names are looked up for.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The ways of a trunk that one call tries.
+const MAX_WAYS: usize = 4;
 /// The expiry that a registration asks for, in seconds: the default of RFC 3261 §10.2.
 const EXPIRES: u32 = 3_600;
 
@@ -30,10 +32,12 @@ pub struct Target {
     pub name: String,
     /// Its URI: the host that is written, the port and transport that are used.
     uri: Uri,
-    /// Where its INVITEs go.
+    /// Where its INVITEs go: the way of highest priority.
     pub remote: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// Where its URI leads.
+    route: Route,
     /// What its certificate must prove over TLS: the host of its URI (RFC 5922).
     pub tls_name: Option<String>,
     /// Its URI does not insist on UDP: what is too large for that goes over TCP.
@@ -44,8 +48,6 @@ pub struct Target {
     pub peers: Vec<Network>,
     /// Who we are to it, should it ask: proved to its own addresses and no others.
     pub credentials: Option<Arc<Credentials>>,
-    /// Its addresses, the one that is dialled first.
-    addresses: Vec<SocketAddr>,
     register: bool,
     /// The host names and addresses that are its own.
     pub hosts: Vec<String>,
@@ -85,7 +87,7 @@ pub enum TargetError {
         /// What was looked up.
         host: String,
         /// What was said.
-        why: String,
+        why: ResolveError,
     },
     /// There is no route.
     #[error("no route to {0}")]
@@ -106,31 +108,35 @@ pub struct Addressing {
 }
 
 impl Target {
-    /// Finds the trunk's address.
+    /// Finds where the trunk is.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn resolve(trunk: &Trunk) -> Result<Self, TargetError> {
-        let (uri, _) = dialled(&trunk.settings.uri)?;
-        Self::at(trunk, &look_up(&uri).await?)
+    pub async fn resolve(
+        resolver: &Resolver,
+        now: Instant,
+        trunk: &Trunk,
+    ) -> Result<Self, TargetError> {
+        let found = look_up(resolver, now, &dialled(&trunk.settings.uri)?).await?;
+        Self::at(trunk, found.route)
     }
 
-    /// The trunk at addresses that are known, the one that is dialled first.
+    /// The trunk where it is known to be.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub fn at(trunk: &Trunk, addresses: &[SocketAddr]) -> Result<Self, TargetError> {
+    pub fn at(trunk: &Trunk, route: Route) -> Result<Self, TargetError> {
         let settings = &trunk.settings;
-        let (uri, transport) = dialled(&settings.uri)?;
-        let Some(remote) = addresses.first().copied() else {
-            return Err(unresolved(&uri.host, "no address"));
+        let uri = dialled(&settings.uri)?;
+        let Some(Way { remote, transport }) = route.first() else {
+            return Err(unresolved(&uri.host, &ResolveError::None));
         };
         let local = local_towards(remote).ok_or(TargetError::NoRoute(remote))?;
-        let mut hosts: Vec<String> = addresses.iter().map(|it| it.ip().to_string()).collect();
+        let addresses: BTreeSet<IpAddr> = route.all().map(|way| way.remote.ip()).collect();
+        let mut hosts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         hosts.push(uri.host.to_string());
         let allowed = settings.allow.iter().filter_map(|text| text.parse().ok());
-        let peers: Vec<Network> =
-            addresses.iter().map(|it| Network::from(it.ip())).chain(allowed).collect();
+        let peers: Vec<Network> = addresses.into_iter().map(Network::from).chain(allowed).collect();
         let account = settings.username.as_ref().zip(settings.password.as_ref());
         let credentials = account.map(|(username, password)| Credentials {
             username: username.clone(),
@@ -148,7 +154,7 @@ impl Target {
             local,
             peers,
             credentials: credentials.map(Arc::new),
-            addresses: addresses.to_vec(),
+            route,
             register: settings.register,
             hosts,
             codecs: settings.codecs.to_vec(),
@@ -170,17 +176,31 @@ impl Target {
         self.caller_id.as_deref()
     }
 
-    /// Where an INVITE goes and over what: to the trunk, or where a redirect within it points (RFC
-    /// 3261 §8.1.3.4). A trunk that is dialled over TLS is not left for less.
+    /// The ways that one call tries in turn, at least one (RFC 3263 §4.3, RFC 2782).
     #[must_use]
-    pub fn way(&self, redirect: Option<&Uri>) -> (SocketAddr, Transport) {
-        let Some(uri) = redirect else { return (self.remote, self.transport) };
-        let transport = match (self.transport, uri.transport()) {
+    pub fn ways(&self, rng: &mut impl Rng) -> Vec<Way> {
+        let mut ways = self.route.ways(rng);
+        ways.truncate(MAX_WAYS);
+        ways
+    }
+
+    /// The way of highest priority.
+    #[must_use]
+    pub const fn first_way(&self) -> Way {
+        Way { remote: self.remote, transport: self.transport }
+    }
+
+    /// Where a redirect points that was met on `way` (RFC 3261 §8.1.3.4). A trunk that is dialled
+    /// over TLS is not left for less.
+    #[must_use]
+    pub fn redirected(way: Way, uri: &Uri) -> Way {
+        let transport = match (way.transport, uri.transport()) {
             (Transport::Tls, _) => Transport::Tls,
             (own, asked) => asked.unwrap_or(own),
         };
-        let ip = uri.host.ip().unwrap_or(self.remote.ip());
-        (SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port())), transport)
+        let ip = uri.host.ip().unwrap_or(way.remote.ip());
+        let port = uri.port.unwrap_or(transport.default_port());
+        Way { remote: SocketAddr::new(ip, port), transport }
     }
 
     /// How `number` is called here, from `caller` where there is one. `redirect` is where a 3xx of
@@ -236,12 +256,18 @@ impl Target {
             registrar,
             aor: NameAddr::new(aor),
             contact_user: user,
-            remotes: self.addresses.clone(),
+            remotes: self.registrars(),
             transport: self.transport,
             tls_name: self.tls_name.clone(),
             credentials: Some(credentials),
             expires: EXPIRES,
         })
+    }
+
+    /// Where REGISTER goes: every address that is reached as the first one is.
+    fn registrars(&self) -> Vec<SocketAddr> {
+        let alike = self.route.all().filter(|way| way.transport == self.transport);
+        alike.map(|way| way.remote).collect()
     }
 
     /// The name of our account; some carriers give the domain with it.
@@ -275,52 +301,94 @@ impl Target {
     }
 }
 
-/// Targets that were resolved lately. A name is looked up again after a minute, a trunk that was
-/// changed at once.
-#[derive(Debug, Default)]
-pub struct Targets(Mutex<HashMap<TrunkId, Known>>);
+/// Targets that were resolved, for as long as their records live. A trunk that was changed is
+/// looked up at once; one whose name is not answered for stays where it was.
+#[derive(Debug)]
+pub struct Targets {
+    resolver: Resolver,
+    known: Mutex<HashMap<TrunkId, Known>>,
+}
 
 #[derive(Debug)]
 struct Known {
     updated_at: Millis,
-    since: Instant,
+    until: Instant,
     target: Arc<Target>,
+    /// The DNS does not answer for it any more.
+    is_stale: bool,
 }
 
-/// How long an address is used that a name gave: the system's resolver says no time to live.
+/// How long an address is used that no DNS gave: our own on the way to it may change.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// When a name is looked up again that was not answered for.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Targets {
+    /// Targets that `resolver` finds.
+    #[must_use]
+    pub fn new(resolver: Resolver) -> Self {
+        Self { resolver, known: Mutex::default() }
+    }
+
     /// [`Target::resolve`], unless it is known.
     ///
     /// # Errors
     /// [`TargetError`].
     pub async fn resolve(&self, now: Instant, trunk: &Trunk) -> Result<Arc<Target>, TargetError> {
-        if let Some(known) = self.lock().get(&trunk.id).filter(|it| it.is_fresh(now, trunk)) {
+        let is_fresh = |it: &&Known| it.updated_at == trunk.updated_at && now < it.until;
+        if let Some(known) = self.lock().get(&trunk.id).filter(is_fresh) {
             return Ok(Arc::clone(&known.target));
         }
-        let target = Arc::new(Target::resolve(trunk).await?);
-        let known = Known { updated_at: trunk.updated_at, since: now, target: Arc::clone(&target) };
-        self.lock().insert(trunk.id, known);
-        Ok(target)
+        let found = match dialled(&trunk.settings.uri) {
+            Ok(uri) => look_up(&self.resolver, now, &uri).await,
+            Err(error) => Err(error),
+        };
+        let found = found.and_then(|found| Ok((Target::at(trunk, found.route)?, found.until)));
+        match found {
+            Ok((target, until)) => {
+                let target = Arc::new(target);
+                let until = until.unwrap_or(now + KNOWN_FOR);
+                let updated_at = trunk.updated_at;
+                let known =
+                    Known { updated_at, until, target: Arc::clone(&target), is_stale: false };
+                if self.lock().insert(trunk.id, known).is_some_and(|it| it.is_stale) {
+                    tracing::info!(trunk = target.name, "its name is answered for again");
+                }
+                Ok(target)
+            }
+            Err(error) => self.as_it_was(now, trunk, error),
+        }
+    }
+
+    /// An outage of the DNS ends no trunk.
+    fn as_it_was(
+        &self,
+        now: Instant,
+        trunk: &Trunk,
+        error: TargetError,
+    ) -> Result<Arc<Target>, TargetError> {
+        let mut known = self.lock();
+        let Some(known) = known.get_mut(&trunk.id).filter(|it| it.updated_at == trunk.updated_at)
+        else {
+            return Err(error);
+        };
+        known.until = now + AGAIN;
+        if !std::mem::replace(&mut known.is_stale, true) {
+            tracing::warn!(trunk = known.target.name, %error, "dialled where it was before");
+        }
+        Ok(Arc::clone(&known.target))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TrunkId, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn is_fresh(&self, now: Instant, trunk: &Trunk) -> bool {
-        self.updated_at == trunk.updated_at && now.duration_since(self.since) < KNOWN_FOR
-    }
-}
-
-/// A URI that can be dialled, and the transport that it asks for: UDP if none.
+/// A URI that can be dialled.
 ///
 /// # Errors
 /// It is none, or asks for what is not built.
-pub fn dialled(text: &str) -> Result<(Uri, Transport), TargetError> {
+pub fn dialled(text: &str) -> Result<Uri, TargetError> {
     let uri = Uri::parse(text).ok();
     let uri = uri.filter(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
     let uri = uri.ok_or_else(|| TargetError::Uri(text.to_owned()))?;
@@ -328,10 +396,7 @@ pub fn dialled(text: &str) -> Result<(Uri, Transport), TargetError> {
         Some(Transport::Udp) if uri.scheme == Scheme::Sips => {
             Err(TargetError::Insecure(text.to_owned()))
         }
-        None => Ok((uri, Transport::Udp)),
-        Some(transport @ (Transport::Udp | Transport::Tcp | Transport::Tls)) => {
-            Ok((uri, transport))
-        }
+        None | Some(Transport::Udp | Transport::Tcp | Transport::Tls) => Ok(uri),
         Some(_) => {
             let asked = uri.params.value("transport").unwrap_or_default();
             Err(TargetError::Transport(asked.to_owned()))
@@ -346,27 +411,16 @@ pub fn tls_name(uri: &Uri, transport: Transport) -> Option<String> {
     (transport == Transport::Tls).then_some(name)
 }
 
-/// The addresses of a SIP URI's host.
+/// Where a SIP URI leads.
 ///
 /// # Errors
-/// It has none, or nobody said so in time.
-pub async fn look_up(uri: &Uri) -> Result<Vec<SocketAddr>, TargetError> {
-    let transport = uri.transport().unwrap_or(Transport::Udp);
-    let port = uri.port.unwrap_or(transport.default_port());
-    if let Some(ip) = uri.host.ip() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let name = uri.host.to_string();
-    let found = tokio::net::lookup_host((name.as_str(), port));
-    match tokio::time::timeout(RESOLVE_TIMEOUT, found).await {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(error)) => Err(unresolved(&uri.host, &error.to_string())),
-        Err(_) => Err(unresolved(&uri.host, "no answer in time")),
-    }
+/// Nowhere, or nobody said so in time.
+pub async fn look_up(resolver: &Resolver, now: Instant, uri: &Uri) -> Result<Found, TargetError> {
+    resolver.resolve(now, uri).await.map_err(|error| unresolved(&uri.host, &error))
 }
 
-fn unresolved(host: &Host, why: &str) -> TargetError {
-    TargetError::Unresolved { host: host.to_string(), why: why.to_owned() }
+fn unresolved(host: &Host, why: &ResolveError) -> TargetError {
+    TargetError::Unresolved { host: host.to_string(), why: why.clone() }
 }
 
 /// Our address on the way to `remote`: the system's choice, nothing is sent.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::store::TrunkSettings;
 
+#[allow(clippy::disallowed_methods, reason = "the time does not matter here")]
 async fn target(change: impl FnOnce(&mut TrunkSettings)) -> Result<Target, TargetError> {
     let mut settings = TrunkSettings::new("t", "sip:127.0.0.2:5070");
     change(&mut settings);
@@ -11,7 +12,7 @@ async fn target(change: impl FnOnce(&mut TrunkSettings)) -> Result<Target, Targe
         created_at: Millis(0),
         updated_at: Millis(0),
     };
-    Target::resolve(&trunk).await
+    Target::resolve(&Resolver::new(&[]), Instant::now(), &trunk).await
 }
 
 fn number(text: &str) -> Number {
@@ -73,8 +74,9 @@ async fn remote_party_id_and_nobody() {
 #[tokio::test]
 async fn a_redirect_replaces_the_request_uri_and_the_address() {
     let target = target(|_| {}).await.unwrap();
-    let at = |text: &str| target.way(Some(&Uri::parse(text).unwrap())).0.to_string();
-    assert_eq!(target.way(None), (target.remote, Transport::Udp));
+    let way = target.first_way();
+    let at = |text| Target::redirected(way, &Uri::parse(text).unwrap()).remote.to_string();
+    assert_eq!(target.ways(&mut rand::rng()), [way]);
     assert_eq!(at("sip:other@127.0.0.2:5080"), "127.0.0.2:5080");
     assert_eq!(at("sip:other@127.0.0.3"), "127.0.0.3:5060");
     assert_eq!(at("sip:other@trunk.example:5062"), "127.0.0.2:5062");
@@ -166,9 +168,13 @@ async fn a_trunk_is_dialled_over_what_its_uri_asks_for() {
 async fn a_redirect_changes_the_transport_but_never_leaves_tls() {
     let asked = Uri::parse("sip:1@127.0.0.3;transport=tcp").unwrap();
     let udp = target(|_| {}).await.unwrap();
-    assert_eq!(udp.way(Some(&asked)), ("127.0.0.3:5060".parse().unwrap(), Transport::Tcp));
+    let redirected = |target: &Target| {
+        let way = Target::redirected(target.first_way(), &asked);
+        (way.remote.to_string(), way.transport)
+    };
+    assert_eq!(redirected(&udp), ("127.0.0.3:5060".to_owned(), Transport::Tcp));
     let tls = target(|it| it.uri = "sips:127.0.0.2".to_owned()).await.unwrap();
-    assert_eq!(tls.way(Some(&asked)), ("127.0.0.3:5061".parse().unwrap(), Transport::Tls));
+    assert_eq!(redirected(&tls), ("127.0.0.3:5061".to_owned(), Transport::Tls));
 }
 
 #[tokio::test]

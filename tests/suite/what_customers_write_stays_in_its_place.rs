@@ -17,6 +17,7 @@ use kaphila::tts::Speech;
 use kaphila_sip::endpoint::{Advertised, Endpoint, EndpointConfig, LocalId};
 use kaphila_sip::invite::{Body, Identity, InviteSpec};
 use kaphila_sip::message::Transport;
+use kaphila_sip::net::resolve::{Route, Way};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use reqwest::Method;
@@ -187,7 +188,8 @@ fn target(identity: &str) -> Target {
     settings.identity = identity.to_owned();
     let (created_at, updated_at) = (Millis(0), Millis(0));
     let trunk = Trunk { id: TrunkId(1), settings, disabled: false, created_at, updated_at };
-    Target::at(&trunk, &[([127, 0, 0, 2], 5_070).into()]).unwrap()
+    let way = Way { remote: ([127, 0, 0, 2], 5_070).into(), transport: Transport::Udp };
+    Target::at(&trunk, Route::of([way])).unwrap()
 }
 
 /// As a digit string stands in the user part of a URI (RFC 3261 §25.1: `*` may, `#` may not).

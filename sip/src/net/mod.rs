@@ -8,6 +8,7 @@ mod dial;
 mod driver;
 mod handle;
 mod listener;
+pub mod resolve;
 mod start;
 mod streams;
 mod tls;

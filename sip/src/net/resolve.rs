@@ -8,14 +8,17 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ResolverOpts,
 };
+use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::rdata::{NAPTR, SRV};
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
 use rand::{Rng, RngExt};
 
 use crate::message::{Scheme, Transport, Uri};
@@ -28,6 +31,8 @@ const A_QUESTION: Duration = Duration::from_secs(1);
 const NONE_FOR: Duration = Duration::from_secs(30);
 /// For how long an answer is used, whatever its time to live says.
 const KNOWN_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
+/// For how long a line of `/etc/hosts` is used.
+const HOSTS_FILE_FOR: Duration = Duration::from_secs(60);
 /// Servers of one URI that are looked at; a call tries few.
 const MAX_SERVERS: usize = 16;
 
@@ -59,6 +64,12 @@ impl Route {
     pub fn of(ways: impl IntoIterator<Item = Way>) -> Self {
         let ways: Vec<Way> = ways.into_iter().collect();
         Self { servers: vec![Server { priority: 0, weight: 0, ways }] }
+    }
+
+    /// The way of highest priority, and of those the heaviest.
+    pub fn first(&self) -> Option<Way> {
+        let key = |server: &&Server| (server.priority, std::cmp::Reverse(server.weight));
+        self.servers.iter().min_by_key(key)?.ways.first().copied()
     }
 
     /// Every way, for who asks what belongs to the URI.
@@ -165,9 +176,15 @@ impl Resolver {
             let way = Way { remote: SocketAddr::new(ip, port), transport: fallback };
             return Ok(Found { route: Route::of([way]), until: None });
         }
+        let name = uri.host.to_string();
+        if let Some(addresses) = in_hosts_file(&name) {
+            let port = uri.port.unwrap_or(fallback.default_port());
+            let way = |ip| Way { remote: SocketAddr::new(ip, port), transport: fallback };
+            let route = Route::of(addresses.into_iter().map(way));
+            return Ok(Found { route, until: Some(now + HOSTS_FILE_FOR) });
+        }
         let dns = self.dns.as_ref().map_err(|why| ResolveError::NoServers(why.clone()))?;
         let mut search = Search { dns, now, until: now + KNOWN_FOR.1 };
-        let name = uri.host.to_string();
         let found = async {
             match uri.port {
                 Some(port) => search.host(&name, port, fallback).await,
@@ -193,6 +210,19 @@ fn ours(options: &mut ResolverOpts) {
     options.timeout = A_QUESTION;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.negative_max_ttl = Some(NONE_FOR);
+    // It is asked first, and read each time.
+    options.use_hosts_file = ResolveHosts::Never;
+}
+
+/// What the operator says of a name in `/etc/hosts` is all there is to know of it.
+fn in_hosts_file(name: &str) -> Option<BTreeSet<IpAddr>> {
+    let hosts = Hosts::from_system().ok()?;
+    let name = Name::from_ascii(name).ok()?;
+    let of = |kind| hosts.lookup_static_host(&Query::query(name.clone(), kind));
+    let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of);
+    let addresses: BTreeSet<IpAddr> =
+        found.flat_map(|found| LookupIp::from(found).iter().collect::<Vec<_>>()).collect();
+    (!addresses.is_empty()).then_some(addresses)
 }
 
 /// One resolution under way.

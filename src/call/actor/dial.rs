@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use kaphila_media::sdp::Codec;
 use kaphila_sip::invite::{Body, Identity, InviteSpec, LegEvent, LegId};
-use kaphila_sip::message::Uri;
+use kaphila_sip::net::resolve::Way;
 use tokio::sync::mpsc;
 
 use super::Actor;
 use crate::call::Settings;
-use crate::call::machine::{Dial, LegNo, NotDialled, TrunkSetup};
+use crate::call::machine::{Destination, Dial, LegNo, NotDialled, TrunkSetup};
 use crate::store::{Leg, TrunkId};
 use crate::trunk::limits::{Caps, Permit};
 use crate::trunk::target::{Target, TargetError};
@@ -27,6 +27,8 @@ pub(in crate::call) struct Candidate {
     pub(in crate::call) caps: Caps,
     pub(in crate::call) learn_rtp: bool,
     pub(in crate::call) target: Result<Arc<Target>, TargetError>,
+    /// The ways to it that this call tries, in turn.
+    pub(in crate::call) ways: Vec<Way>,
 }
 
 /// A leg of which something remains in the SIP stack.
@@ -56,24 +58,26 @@ impl Arrival {
 
 impl Actor {
     pub(super) async fn dial(&mut self, now: Instant, dial: Dial) -> Result<(), NotDialled> {
-        let permit = self.permit(now, dial.trunk)?;
-        let Some(candidate) = self.candidates.get(dial.trunk) else {
+        let permit = self.permit(now, dial.to.trunk)?;
+        let Some(candidate) = self.candidates.get(dial.to.trunk) else {
             return Err(NotDialled::Transport("no such trunk".to_owned()));
         };
         let target = candidate.target.clone();
         let target = target.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let (remote, transport) = target.way(dial.target.as_ref());
+        let Some(Way { remote, transport }) = candidate.way(&dial.to) else {
+            return Err(NotDialled::Transport("no way leads there".to_owned()));
+        };
         let is_v4 = self.media.as_ref().is_none_or(|media| media.local().is_ipv4());
         if remote.is_ipv4() != is_v4 {
-            let why = "media.address has no RTP for the trunk's version of IP";
-            return Err(NotDialled::Transport(why.to_owned()));
+            let why = format!("media.address has no RTP for the version of IP of {remote}");
+            return Err(NotDialled::Transport(why));
         }
         let Some(number) = &self.number else {
             return Err(NotDialled::Transport("the call came in".to_owned()));
         };
         let own = candidate.caller_id();
         let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
-        let addressing = target.addressing(number, shown.as_deref(), dial.target.as_ref());
+        let addressing = target.addressing(number, shown.as_deref(), dial.to.redirect.as_ref());
         tracing::info!(
             trunk = target.name,
             sip_call_id = dial.identity.call_id,
@@ -98,7 +102,7 @@ impl Actor {
         let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
         let id = self.inner.services.sip.invite(spec, sender).await;
         let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let (no, trunk, source) = (dial.leg, dial.trunk, remote.ip());
+        let (no, trunk, source) = (dial.leg, dial.to.trunk, remote.ip());
         self.legs.reserve_exact(1);
         self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
         Ok(())
@@ -128,7 +132,13 @@ impl Candidate {
 
     /// What its row says of an INVITE to it.
     pub(in crate::call) fn leg(&self, identity: &Identity) -> Leg {
-        leg_row(Some(self), identity, None)
+        leg_row(Some(self), identity, &Destination { trunk: 0, way: 0, redirect: None })
+    }
+
+    /// Where an INVITE to it goes.
+    fn way(&self, to: &Destination) -> Option<Way> {
+        let way = self.ways.get(to.way).copied()?;
+        Some(to.redirect.as_ref().map_or(way, |uri| Target::redirected(way, uri)))
     }
 
     /// As the machine sees it.
@@ -141,29 +151,29 @@ impl Candidate {
             caller_id: self.caller_id(),
             media: media.or(target.map(|it| it.local)).unwrap_or(IpAddr::from([127, 0, 0, 1])),
             codecs: if own.is_empty() { settings.codecs.clone() } else { own },
+            ways: self.ways.len(),
             hosts: target.map(|it| it.hosts.clone()).unwrap_or_default(),
         }
     }
 }
 
-pub(super) fn leg_row(
-    candidate: Option<&Candidate>,
-    identity: &Identity,
-    redirect: Option<&Uri>,
-) -> Leg {
-    let way = candidate.and_then(|it| Some(it.target.as_ref().ok()?.way(redirect)));
+pub(super) fn leg_row(candidate: Option<&Candidate>, identity: &Identity, to: &Destination) -> Leg {
+    let way = candidate.and_then(|it| it.way(to));
     Leg {
         sip_call_id: identity.call_id.clone(),
         from_tag: identity.from_tag.clone(),
         branch: identity.branch.clone(),
         cseq: i64::from(identity.cseq),
-        remote: way.map_or_else(String::new, |(remote, _)| remote.to_string()),
-        transport: way.map_or("udp", |(_, over)| over.as_str()).to_ascii_lowercase(),
+        remote: way.map_or_else(String::new, |way| way.remote.to_string()),
+        transport: way.map_or("udp", |way| way.transport.as_str()).to_ascii_lowercase(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kaphila_sip::message::{Transport, Uri};
+    use kaphila_sip::net::resolve::Route;
+
     use super::*;
     use crate::store::{Millis, Trunk, TrunkSettings};
 
@@ -177,21 +187,26 @@ mod tests {
             created_at: Millis(0),
             updated_at: Millis(0),
         };
-        let target = Target::at(&trunk, &[([127, 0, 0, 2], 5070).into()]).unwrap();
+        let way = |last, transport| Way { remote: ([127, 0, 0, last], 5070).into(), transport };
+        let ways = vec![way(2, Transport::Udp), way(3, Transport::Tcp)];
+        let target = Target::at(&trunk, Route::of(ways.clone())).unwrap();
         let candidate = Candidate {
             id: trunk.id,
             name: "t".to_owned(),
             caps: Caps { concurrent: None, per_second: None },
             learn_rtp: false,
             target: Ok(Arc::new(target)),
+            ways,
         };
         let identity = Identity::generate(&mut rand::rng());
-        let row = |redirect: Option<&Uri>| {
-            let row = leg_row(Some(&candidate), &identity, redirect);
+        let row = |way, redirect: Option<&Uri>| {
+            let to = Destination { trunk: 0, way, redirect: redirect.cloned() };
+            let row = leg_row(Some(&candidate), &identity, &to);
             (row.remote, row.transport)
         };
-        assert_eq!(row(None), ("127.0.0.2:5070".to_owned(), "udp".to_owned()));
+        assert_eq!(row(0, None), ("127.0.0.2:5070".to_owned(), "udp".to_owned()));
+        assert_eq!(row(1, None), ("127.0.0.3:5070".to_owned(), "tcp".to_owned()));
         let moved = Uri::parse("sip:4420@127.0.0.2:5080;transport=tcp").unwrap();
-        assert_eq!(row(Some(&moved)), ("127.0.0.2:5080".to_owned(), "tcp".to_owned()));
+        assert_eq!(row(0, Some(&moved)), ("127.0.0.2:5080".to_owned(), "tcp".to_owned()));
     }
 }

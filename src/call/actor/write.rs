@@ -49,10 +49,10 @@ impl Actor {
     /// Begins the next transaction, if there is something to write.
     pub(super) fn write_next(&mut self) {
         let candidates = &self.candidates;
-        let batch = self.journal.next_batch(|trunk, identity, redirect| {
-            let candidate = candidates.get(trunk);
+        let batch = self.journal.next_batch(|to, identity| {
+            let candidate = candidates.get(to.trunk);
             let name = candidate.map_or_else(String::new, |it| it.name.clone());
-            (name, leg_row(candidate, &identity, redirect))
+            (name, leg_row(candidate, &identity, to))
         });
         if let Some(batch) = batch {
             self.write(batch, 0);

@@ -135,22 +135,30 @@ pub(crate) enum Effect {
 pub(crate) struct Dial {
     /// Its leg.
     pub(crate) leg: LegNo,
-    /// Index in `Setup::trunks`.
-    pub(crate) trunk: usize,
+    /// Where it goes.
+    pub(crate) to: Destination,
     /// Call-ID, tag and branch.
     pub(crate) identity: Identity,
-    /// Where a redirect points; `None`: the number at the trunk.
-    pub(crate) target: Option<Uri>,
     /// The offer.
     pub(crate) offer: Bytes,
+}
+
+/// Where an INVITE goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// Index in `Setup::trunks`.
+    pub(crate) trunk: usize,
+    /// Which of the trunk's ways, below its `ways`.
+    pub(crate) way: usize,
+    /// Where a redirect points; `None`: the number at the trunk.
+    pub(crate) redirect: Option<Uri>,
 }
 
 /// What is written about a call.
 #[derive(Debug)]
 pub(crate) enum Write {
-    /// A further INVITE, before it is sent: its trunk, what is needed to cancel it, and where a
-    /// redirect pointed.
-    Dialled(usize, Identity, Option<Uri>),
+    /// A further INVITE, before it is sent: where it goes, and what is needed to cancel it.
+    Dialled(Destination, Identity),
     /// The 200.
     Answered(Answered),
     /// The end.

@@ -54,7 +54,9 @@ use super::trace::Trace;
 use super::view::{AmdView, CallView};
 use crate::store::Direction;
 
-pub(crate) use self::io::{Command, Dial, Effect, Input, LegNo, NotDialled, Reply, ReplyId, Write};
+pub(crate) use self::io::{
+    Command, Destination, Dial, Effect, Input, LegNo, NotDialled, Reply, ReplyId, Write,
+};
 pub(crate) use self::playback::NewPlayback;
 use self::playback::Speaking;
 pub use self::setup::Timing;
@@ -88,6 +90,8 @@ struct Closing {
 #[derive(Debug)]
 struct Leg {
     trunk: usize,
+    /// Which of the trunk's ways.
+    way: usize,
     identity: Identity,
     codecs: Vec<Codec>,
     negotiation: Negotiation,
@@ -116,6 +120,7 @@ impl Leg {
     ) -> Self {
         Self {
             trunk,
+            way: 0,
             identity,
             codecs,
             negotiation,

@@ -10,8 +10,8 @@ use kaphila_sip::invite::{Body, Failure, Identity, LegEvent};
 use kaphila_sip::message::{Scheme, Transport, Uri};
 
 use super::{
-    CANCEL_GRACE, Dial, Effect, Final, Leg, LegNo, MAX_HOPS, Machine, NotDialled, Stage, Timer,
-    TrunkSetup, Write,
+    CANCEL_GRACE, Destination, Dial, Effect, Final, Leg, LegNo, MAX_HOPS, Machine, NotDialled,
+    Stage, Timer, TrunkSetup, Write,
 };
 use crate::call::api::{PlaceOutcome, Placed, PlacedEnd};
 use crate::call::cause::{self, End, Next};
@@ -42,19 +42,18 @@ impl Machine {
         self.next_trunk += 1;
         self.dialled.push(trunk);
         self.timers.set(Timer::Ring, now + self.setup.ring_timeout);
-        self.dial(now, trunk, codecs, None, 0, false);
+        self.dial(now, Destination { trunk, way: 0, redirect: None }, codecs, 0, false);
     }
 
     fn dial(
         &mut self,
         now: Instant,
-        trunk: usize,
+        to: Destination,
         codecs: Vec<Codec>,
-        target: Option<Uri>,
         hops: u8,
         other_codecs: bool,
     ) {
-        let leg = LegNo(self.legs.len());
+        let (leg, trunk, way) = (LegNo(self.legs.len()), to.trunk, to.way);
         let mut negotiation = self.negotiation(trunk, codecs.clone());
         let offer = negotiation.offer();
         let identity = match leg.0 {
@@ -62,16 +61,16 @@ impl Machine {
             _ => Identity::generate(&mut self.rng),
         };
         if leg.0 > 0 {
-            let write = Write::Dialled(trunk, identity.clone(), target.clone());
+            let write = Write::Dialled(to.clone(), identity.clone());
             self.effects.push(Effect::Store(write));
         }
         // One is the rule; a vector would make room for four.
         self.legs.reserve_exact(1);
         let new = Leg::new(now, trunk, identity.clone(), codecs, negotiation);
-        self.legs.push(Leg { hops, other_codecs, ..new });
+        self.legs.push(Leg { way, hops, other_codecs, ..new });
         let name = self.setup.trunks.get(trunk).map_or("", |trunk| &trunk.name);
         self.trace.note(now, format_args!("dial {} over {name}", leg.0));
-        self.effects.push(Effect::Dial(Dial { leg, trunk, identity, target, offer }));
+        self.effects.push(Effect::Dial(Dial { leg, to, identity, offer }));
         self.changed = true;
     }
 
@@ -115,11 +114,11 @@ impl Machine {
                 self.refused(now, leg, status, q850, retry_after, &contacts);
             }
             LegEvent::NoAnswer(Failure::Timeout) => {
-                self.fail_over(now, leg, cause::NO_ANSWER_FROM_TRUNK);
+                self.out_of_order(now, leg, cause::NO_ANSWER_FROM_TRUNK);
             }
             LegEvent::NoAnswer(Failure::Transport(why)) => {
                 self.trace.note(now, format_args!("transport: {why}"));
-                self.fail_over(now, leg, cause::TRANSPORT);
+                self.out_of_order(now, leg, cause::TRANSPORT);
             }
             LegEvent::Offer { offer, .. } => self.offered(now, leg, offer),
             // A BYE on an early dialog, or a leg that ended without a word: the callee's side
@@ -211,9 +210,13 @@ impl Machine {
         contacts: &[Uri],
     ) {
         let Some(it) = self.legs.get(leg.0) else { return };
-        let (trunk, hops, other_codecs, rang) = (it.trunk, it.hops, it.other_codecs, self.rang());
+        let (trunk, way, hops) = (it.trunk, it.way, it.hops);
+        let (other_codecs, rang) = (it.other_codecs, self.rang());
         match (status, retry_after) {
-            (503, Some(rest)) => self.effects.push(Effect::RestTrunk(trunk, rest)),
+            // One of several servers says so for itself.
+            (503, Some(rest)) if self.next_way(leg).is_none() => {
+                self.effects.push(Effect::RestTrunk(trunk, rest))
+            }
             (401 | 407, _) => self.effects.push(Effect::Unauthorized(trunk)),
             _ => {}
         }
@@ -221,19 +224,43 @@ impl Machine {
             let own = self.setup.trunks.get(trunk);
             if let Some(target) = contacts.iter().find(|uri| own.is_some_and(|t| t.owns(uri))) {
                 let codecs = it.codecs.clone();
-                return self.dial(now, trunk, codecs, Some(target.clone()), hops + 1, other_codecs);
+                let to = Destination { trunk, way, redirect: Some(target.clone()) };
+                return self.dial(now, to, codecs, hops + 1, other_codecs);
             }
         }
         let (end, next) = cause::verdict(status, rang);
         let end = end.with_q850(q850);
         match next {
+            Next::Trunk if status == 503 => self.out_of_order(now, leg, end),
             Next::Trunk => self.fail_over(now, leg, end),
             Next::OtherCodecs if !other_codecs => {
                 let codecs = other_codec_set(&it.codecs);
-                self.dial(now, trunk, codecs, None, hops, true);
+                let to = Destination { trunk, way, redirect: None };
+                self.dial(now, to, codecs, hops, true);
             }
             Next::OtherCodecs | Next::Nothing => self.end(now, end),
         }
+    }
+
+    /// The trunk's way after this leg's, where a leg that failed may be followed there: nobody's
+    /// telephone rang, and it was not sent on by the trunk itself.
+    fn next_way(&self, leg: LegNo) -> Option<Destination> {
+        let it = self.legs.get(leg.0).filter(|it| it.hops == 0 && !self.rang())?;
+        let to = Destination { trunk: it.trunk, way: it.way + 1, redirect: None };
+        (to.way < self.setup.trunks.get(it.trunk)?.ways).then_some(to)
+    }
+
+    /// The server that the leg went to is out of order: the trunk's next one (RFC 3263 §4.3), or
+    /// the next trunk.
+    fn out_of_order(&mut self, now: Instant, leg: LegNo, end: End) {
+        let (Some(to), Some(it)) = (self.next_way(leg), self.legs.get(leg.0)) else {
+            return self.fail_over(now, leg, end);
+        };
+        let (codecs, other_codecs) = (it.codecs.clone(), it.other_codecs);
+        self.trace.note(now, format_args!("leg {} failed, the trunk's next server", leg.0));
+        self.last_failure = Some(end);
+        self.timers.set(Timer::Ring, now + self.setup.ring_timeout);
+        self.dial(now, to, codecs, 0, other_codecs);
     }
 
     /// The next trunk, unless a telephone rang.
@@ -265,7 +292,7 @@ impl Machine {
             }
             NotDialled::Transport(why) => {
                 self.trace.note(now, format_args!("not dialled: {why}"));
-                self.fail_over(now, leg, cause::TRANSPORT);
+                self.out_of_order(now, leg, cause::TRANSPORT);
             }
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct TrunkSetup {
     pub(crate) media: IpAddr,
     /// What is offered, best first; not empty.
     pub(crate) codecs: Vec<Codec>,
+    /// How many ways lead to it (RFC 3263); the next one is tried where one is out of order.
+    pub(crate) ways: usize,
     /// The host names and addresses that are this trunk's own: a redirect elsewhere is not followed.
     pub(crate) hosts: Vec<String>,
 }

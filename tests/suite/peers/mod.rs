@@ -1,11 +1,12 @@
-//! The whole program against telephones and carriers that we did not write: SIPp, baresip and
-//! Kamailio.
+//! The whole program against telephones and carriers that we did not write: SIPp, baresip,
+//! Kamailio and dnsmasq.
 //!
 //! Each test runs the real `kaphila serve` and its peers at loopback addresses of their own, so
 //! that all of them may run at once.
 
 mod baresip;
 mod capture;
+mod dnsmasq;
 mod kamailio;
 mod ladder;
 mod node;
@@ -17,6 +18,7 @@ mod a_call_over_ipv6;
 mod a_carrier_with_accounts_is_registered_at_and_called_through;
 mod a_carriers_call_comes_in;
 mod a_hang_up_meets_what_is_under_way;
+mod a_name_leads_where_its_dns_says;
 mod a_telephone_hears_and_is_heard;
 mod a_trunk_is_dialled_over_tcp_and_tls;
 mod answering_machines_are_told_from_people;

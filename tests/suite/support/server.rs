@@ -14,7 +14,9 @@ use kaphila::number::Number;
 use kaphila::store::{
     Authenticated, Committed, Key, Millis, NewKey, Store, SyncMode, TrunkSettings,
 };
+use kaphila::trunk::target::Targets;
 use kaphila_media::engine::{Engine, EngineConfig};
+use kaphila_sip::net::resolve::Resolver;
 use kaphila_sip::net::{Sip, SipConfig};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,6 +113,7 @@ impl Server {
         let mut settings = Settings { recordings: folder.path().to_owned(), ..Settings::default() };
         change(&mut settings);
         let services = Services {
+            targets: Arc::new(Targets::new(Resolver::new(&[]))),
             store: store.clone(),
             sip: sip.clone(),
             media: Arc::clone(&engine),

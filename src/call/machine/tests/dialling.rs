@@ -1,8 +1,9 @@
 //! From the first INVITE to an answer or the end of the trunk list.
 
+use std::time::Duration;
+
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::{Failure, LegEvent};
-
 use serde_json::{Value, json};
 
 use super::super::*;
@@ -97,6 +98,61 @@ fn a_trunk_that_fails_is_followed_by_the_next() {
         call.provisional(183);
         call.expect(&["placed ringing b 2"]);
     }
+}
+
+/// RFC 3263 §4.3: 503, silence and a fault of the transport lead to the next server; what another
+/// server said would be no different there.
+#[test]
+fn a_trunks_next_server_is_tried_where_one_is_out_of_order() {
+    let several = || {
+        let mut setup = setup();
+        setup.trunks[0].ways = 3;
+        setup
+    };
+    let mut call = Ladder::dialled(several());
+    call.refused_with(503, None, Some(Duration::from_secs(9)), &[]);
+    call.expect(&["row dialled a", "dial 1 a way 1"]);
+    call.silence();
+    call.expect(&["row dialled a", "dial 2 a way 2"]);
+    call.sip(LegEvent::NoAnswer(Failure::Transport("refused".to_owned())));
+    call.expect(&["row dialled b", "dial 3 b"]);
+    call.provisional(183);
+    call.expect(&["placed ringing b 2"]);
+
+    let mut call = Ladder::dialled(several());
+    for (leg, way) in [(1, 1), (2, 2)] {
+        call.refused(503);
+        call.expect(&["row dialled a", &format!("dial {leg} a way {way}")]);
+    }
+    call.refused_with(503, None, Some(Duration::from_secs(9)), &[]);
+    call.expect(&["rest a 9", "row dialled b", "dial 3 b"]);
+
+    let mut call = Ladder::dialled(several());
+    call.refused(500);
+    call.expect(&["row dialled b", "dial 1 b"]);
+
+    let mut call = Ladder::dialled(several());
+    call.provisional(180);
+    call.refused(503);
+    call.expect(&[
+        "placed ringing a 1",
+        "close media",
+        "ended",
+        "row failed trunk_failure 41 by carrier",
+        "call.ended",
+    ]);
+}
+
+/// What the trunk itself sent on is the trunk's own affair.
+#[test]
+fn the_server_that_a_redirect_named_has_no_next_one() {
+    let mut setup = setup();
+    setup.trunks[0].ways = 2;
+    let mut call = Ladder::dialled(setup);
+    call.refused_with(302, None, None, &["sip:other@192.0.2.9"]);
+    call.expect(&["row dialled a", "dial 1 a to sip:other@192.0.2.9"]);
+    call.refused(503);
+    call.expect(&["row dialled b", "dial 2 b"]);
 }
 
 #[test]

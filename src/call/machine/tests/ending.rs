@@ -2,7 +2,6 @@
 
 use kaphila_media::session::MediaEvent;
 use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
-
 use serde_json::{Value, json};
 
 use super::super::*;

@@ -9,7 +9,6 @@ use kaphila_media::record::Finished;
 use kaphila_media::session::{self as media, MediaEvent};
 use kaphila_sip::invite::{Ended as SipEnded, Failure, LegEvent};
 use kaphila_sip::message::Uri;
-
 use serde_json::Value;
 
 use super::super::*;
@@ -48,6 +47,7 @@ pub(super) fn setup() -> Setup {
         caller_id: None,
         media: IpAddr::from([192, 0, 2, 1]),
         codecs: vec![Codec::Pcmu, Codec::Pcma],
+        ways: 1,
         hosts: vec![host.to_owned()],
     };
     Setup {
@@ -308,8 +308,12 @@ impl Ladder {
         let name = |trunk: usize| self.machine.setup.trunks[trunk].name.clone();
         match effect {
             Effect::Dial(dial) => {
-                let to = dial.target.map(|uri| format!(" to {uri}")).unwrap_or_default();
-                format!("dial {} {}{to}", dial.leg.0, name(dial.trunk))
+                let way = match dial.to.way {
+                    0 => String::new(),
+                    way => format!(" way {way}"),
+                };
+                let to = dial.to.redirect.map(|uri| format!(" to {uri}")).unwrap_or_default();
+                format!("dial {} {}{way}{to}", dial.leg.0, name(dial.to.trunk))
             }
             Effect::HangUp(leg, cause) => format!("hang up {} cause {cause}", leg.0),
             Effect::Ring(leg) => format!("ring {}", leg.0),
@@ -332,7 +336,7 @@ impl Ladder {
             }
             Effect::Record(_, _) => "record".to_owned(),
             Effect::CloseMedia => "close media".to_owned(),
-            Effect::Store(Write::Dialled(trunk, ..)) => format!("row dialled {}", name(trunk)),
+            Effect::Store(Write::Dialled(to, _)) => format!("row dialled {}", name(to.trunk)),
             Effect::Store(Write::Answered(row)) => {
                 self.answered.push(row);
                 "row answered".to_owned()

@@ -1,7 +1,6 @@
 //! Calls that came from a trunk: rung, answered or refused, and confirmed by their ACK.
 
 use kaphila_sip::invite::{Body, Ended as SipEnded, LegEvent};
-
 use serde_json::json;
 
 use super::super::*;

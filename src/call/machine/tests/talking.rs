@@ -6,7 +6,6 @@ use kaphila_media::session::MediaEvent;
 use kaphila_sip::info::Press;
 use kaphila_sip::invite::{Body, LegEvent};
 use kaphila_sip::message::Method;
-
 use serde_json::{Value, json};
 
 use super::super::*;
