@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Calls;
 use crate::cli::{CliError, Common};
+use crate::trunk::health::{Health, Reach};
 use crate::trunk::registrations::{Registrations, Status};
 
 /// The longest question.
@@ -47,16 +48,36 @@ pub struct TraceArgs {
 #[serde(rename_all = "lowercase")]
 enum Question {
     Trace { call_id: String },
-    Registrations,
+    Trunks,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
     Text(String),
-    Registrations(Vec<Status>),
+    Trunks(Live),
     NotFound,
     Refused(String),
+}
+
+/// What a running server knows of its trunks.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Live {
+    /// Which of them answer.
+    pub reaches: Vec<Reach>,
+    /// At which of them we are registered.
+    pub registrations: Vec<Status>,
+}
+
+/// What the socket tells of.
+#[derive(Clone)]
+pub struct Subjects {
+    /// Calls.
+    pub calls: Calls,
+    /// Which trunks answer.
+    pub health: Arc<Health>,
+    /// Registrations.
+    pub registrations: Arc<Registrations>,
 }
 
 /// The server's end of the socket.
@@ -90,12 +111,7 @@ impl Control {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(
-        self,
-        calls: Calls,
-        registrations: Arc<Registrations>,
-        stop: CancellationToken,
-    ) {
+    pub async fn serve(self, subjects: Subjects, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -107,29 +123,27 @@ impl Control {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let (calls, registrations) = (calls.clone(), registrations.clone());
+            let subjects = subjects.clone();
             tokio::spawn(async move {
                 // Whoever asks and goes away needs no answer.
-                let _ =
-                    tokio::time::timeout(PATIENCE, converse(stream, &calls, &registrations)).await;
+                let _ = tokio::time::timeout(PATIENCE, converse(stream, &subjects)).await;
                 drop(place);
             });
         }
     }
 }
 
-async fn converse(
-    mut stream: UnixStream,
-    calls: &Calls,
-    registrations: &Registrations,
-) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, subjects: &Subjects) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(&mut stream).take(MAX_QUESTION).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
         Ok(Question::Trace { call_id }) => {
-            calls.trace(&call_id).await.map_or(Answer::NotFound, Answer::Text)
+            subjects.calls.trace(&call_id).await.map_or(Answer::NotFound, Answer::Text)
         }
-        Ok(Question::Registrations) => Answer::Registrations(registrations.statuses()),
+        Ok(Question::Trunks) => Answer::Trunks(Live {
+            reaches: subjects.health.reaches(),
+            registrations: subjects.registrations.statuses(),
+        }),
         Err(error) => Answer::Refused(error.to_string()),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -147,11 +161,11 @@ async fn ask(path: &Path, question: &Question) -> io::Result<Answer> {
     Ok(serde_json::from_str(&line)?)
 }
 
-/// The registrations of the server that runs on a data folder; none where no server runs.
-pub async fn registrations(path: &Path) -> Vec<Status> {
-    match tokio::time::timeout(PATIENCE, ask(path, &Question::Registrations)).await {
-        Ok(Ok(Answer::Registrations(statuses))) => statuses,
-        _ => Vec::new(),
+/// What the server knows that runs on a data folder; nothing where none runs.
+pub async fn trunks(path: &Path) -> Live {
+    match tokio::time::timeout(PATIENCE, ask(path, &Question::Trunks)).await {
+        Ok(Ok(Answer::Trunks(live))) => live,
+        _ => Live::default(),
     }
 }
 
@@ -179,7 +193,7 @@ pub async fn trace(common: &Common, args: TraceArgs) -> Result<(), CliError> {
             args.call_id
         ))),
         Ok(Answer::Refused(why)) => Err(CliError::Failed(why)),
-        Ok(Answer::Registrations(_)) => Err(CliError::Failed("another answer".into())),
+        Ok(Answer::Trunks(_)) => Err(CliError::Failed("another answer".into())),
         Err(error) => {
             let path = path.display();
             Err(CliError::Failed(format!("no server answers on {path} ({error}); is it running?")))

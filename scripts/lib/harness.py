@@ -38,7 +38,7 @@ class Server:
         } | settings
         self.environment = os.environ | {f"KAPHILA_{name.upper()}": str(value) for name, value in wanted.items()}
         self.run("init", "--dir", self.folder)
-        self.run("trunk", "add", "carrier", "--uri", f"sip:{CARRIER}:{carrier_port}")
+        self.run("trunk", "add", "carrier", "--uri", f"sip:{CARRIER}:{carrier_port}", "--qualify", "0")
         made = json.loads(self.run("key", "create", "--name", "load", "--credits", str(CREDITS),
                                    "--rate-limit", "1000000000", "--trunk", "carrier"))
         self.key, self.key_id = made["key"], made["keyId"]

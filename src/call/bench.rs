@@ -64,7 +64,8 @@ impl Bench {
         let events = store.take_committed().unwrap();
         let targets = Arc::new(Targets::new(Resolver::new(&[])));
         let prompts = Arc::new(NoPrompts);
-        let services = Services { store: store.clone(), sip, targets, media, prompts };
+        let services =
+            Services { store: store.clone(), sip, targets, health: Arc::default(), media, prompts };
         let calls = Calls::new(services, Settings::default());
         Self { _folder: folder, url, store, auth, calls, events }
     }

@@ -52,6 +52,7 @@ pub use self::recover::{Recovered, recover};
 use self::registry::Registry;
 pub use self::view::{AmdShown, AmdView, CallView, GatherShown, GatherView, RecordingShown};
 use crate::store::{Authenticated, Store, Trunk};
+use crate::trunk::health::Health;
 use crate::trunk::target::{Target, Targets};
 pub use crate::tts::{DEFAULT_VOICE, ENGINES as SPEECH_ENGINES, check_voice};
 pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
@@ -105,6 +106,8 @@ pub struct Services {
     pub sip: Sip,
     /// Where trunks are.
     pub targets: Arc<Targets>,
+    /// Which trunks answer.
+    pub health: Arc<Health>,
     /// The media threads.
     pub media: Arc<Engine>,
     /// Sounds and speech.

@@ -139,7 +139,8 @@ impl Placing {
     fn route(&self, now: Instant, trunks: &KeyTrunks) -> Result<Vec<usize>, PlaceRefusal> {
         let registry = &self.inner.registry;
         let last = registry.last_start(self.auth.key).or(trunks.last);
-        let reachable = |id| !registry.rest.is_resting(now, &id);
+        let health = &self.inner.services.health;
+        let reachable = |id| !registry.rest.is_resting(now, &id) && health.is_reachable(now, id);
         let number = &self.request.number;
         let caller = self.request.caller_id.as_ref();
         let special = number.has_star_or_hash() || caller.is_some_and(Number::has_star_or_hash);

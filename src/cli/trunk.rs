@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::output::{or_dash, table};
 use super::{CliError, Common, key, output};
-use crate::config::Config;
+use crate::config::{Config, parse_duration};
 use crate::control;
+use crate::control::Live;
 use crate::number::Number;
-use crate::store::{List, Millis, Password, Store, Trunk, TrunkSettings};
+use crate::store::{List, MAX_QUALIFY_SECS, Millis, Password, Store, Trunk, TrunkSettings};
 use crate::trunk;
 use crate::trunk::probe::{self, Probe};
-use crate::trunk::registrations::Status;
 
 /// `kaphila trunk`
 #[derive(Debug, Subcommand)]
@@ -139,6 +139,9 @@ pub(super) struct AddArgs {
     /// Register at it, so that its calls come in.
     #[arg(long, requires = "username")]
     register: bool,
+    /// How often it is asked whether it is there (OPTIONS), such as 60s; 0: never.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = qualify)]
+    qualify: i64,
     #[command(flatten)]
     later: NotBuilt,
 }
@@ -148,16 +151,11 @@ pub(super) struct AddArgs {
 struct NotBuilt {
     #[arg(long, hide = true, value_name = "MODE")]
     srtp: Option<String>,
-    #[arg(long, hide = true, value_name = "TIME")]
-    qualify: Option<String>,
 }
 
 impl NotBuilt {
     fn refuse(&self) -> Result<(), CliError> {
-        let asked = [
-            ("--srtp", self.srtp.as_deref().is_some_and(|mode| mode != "off")),
-            ("--qualify", self.qualify.as_deref().is_some_and(|time| time != "0")),
-        ];
+        let asked = [("--srtp", self.srtp.as_deref().is_some_and(|mode| mode != "off"))];
         match asked.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(CliError::Usage(format!("{name} is not built yet"))),
             None => Ok(()),
@@ -194,8 +192,8 @@ async fn carry_out(
             said(common, &name, "saved");
         }
         TrunkCommand::List => {
-            let registrations = control::registrations(&config.paths.control()).await;
-            list(common, &store.trunks().await?, &registrations);
+            let live = control::trunks(&config.paths.control()).await;
+            list(common, &store.trunks().await?, &live);
         }
         TrunkCommand::Import { file, dry_run, update } => {
             return import(common, store, &file, (dry_run, update)).await;
@@ -206,8 +204,8 @@ async fn carry_out(
         }
         TrunkCommand::Show { name } => {
             let trunk = store.trunk(&name).await?;
-            let registrations = control::registrations(&config.paths.control()).await;
-            let value = shown(&trunk, &registrations);
+            let live = control::trunks(&config.paths.control()).await;
+            let value = shown(&trunk, &live);
             output::print(common.json, &value, || describe(&value));
         }
         TrunkCommand::Test { name } => {
@@ -368,8 +366,17 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
         password: password.map(Password::new),
         realm: args.realm,
         register: args.register,
+        qualify_secs: args.qualify,
         ..TrunkSettings::new(args.name, args.uri)
     })
+}
+
+/// Whole seconds, up to an hour.
+fn qualify(text: &str) -> Result<i64, String> {
+    let time = parse_duration(text).filter(|time| time.subsec_nanos() == 0);
+    let seconds = time.and_then(|time| i64::try_from(time.as_secs()).ok());
+    let seconds = seconds.filter(|seconds| *seconds <= MAX_QUALIFY_SECS);
+    seconds.ok_or_else(|| "a time in whole seconds, such as 60s, up to 1h; 0: never".to_owned())
 }
 
 /// Those that say something: an empty one would be the prefix of every number.
@@ -382,38 +389,42 @@ fn said(common: &Common, name: &str, what: &str) {
     output::print(common.json, &value, || format!("trunk {name} {what}\n"));
 }
 
-/// A trunk and its registration, where it has one.
-fn shown(trunk: &Trunk, registrations: &[Status]) -> Value {
+/// A trunk, whether it answers and its registration, as far as a running server knows.
+fn shown(trunk: &Trunk, live: &Live) -> Value {
     let mut value = json!(trunk);
-    if let Some(members) = value.as_object_mut().filter(|_| trunk.settings.register) {
-        let status = registrations.iter().find(|it| it.trunk == trunk.settings.name);
+    let Some(members) = value.as_object_mut() else { return value };
+    let reach = live.reaches.iter().find(|it| it.trunk == trunk.settings.name);
+    members.insert("reachable".into(), json!(reach.map(|it| it.reachable)));
+    members.insert("unreachableReason".into(), json!(reach.map(|it| &it.reason)));
+    if trunk.settings.register {
+        let status = live.registrations.iter().find(|it| it.trunk == trunk.settings.name);
         members.insert("registration".into(), json!(status.map(|it| &it.state)));
         members.insert("registrationReason".into(), json!(status.map(|it| &it.reason)));
     }
     value
 }
 
-fn list(common: &Common, trunks: &[Trunk], registrations: &[Status]) {
-    let values: Vec<Value> = trunks.iter().map(|trunk| shown(trunk, registrations)).collect();
+fn list(common: &Common, trunks: &[Trunk], live: &Live) {
+    let values: Vec<Value> = trunks.iter().map(|trunk| shown(trunk, live)).collect();
     output::print(common.json, &json!(values), || {
-        let rows: Vec<Vec<String>> = trunks
-            .iter()
-            .map(|trunk| {
-                let it = &trunk.settings;
-                vec![
-                    it.name.clone(),
-                    it.uri.clone(),
-                    it.prefix.clone(),
-                    or_dash(it.max_channels),
-                    or_dash(it.max_cps),
-                    if trunk.disabled { "disabled".into() } else { "enabled".into() },
-                    or_dash(
-                        registrations.iter().find(|that| that.trunk == it.name).map(|it| &it.state),
-                    ),
-                ]
-            })
-            .collect();
-        table(&["NAME", "URI", "PREFIX", "CHANNELS", "CPS", "STATE", "REGISTRATION"], &rows)
+        let row = |trunk: &Trunk| {
+            let it = &trunk.settings;
+            let reach = live.reaches.iter().find(|that| that.trunk == it.name);
+            let registration = live.registrations.iter().find(|that| that.trunk == it.name);
+            vec![
+                it.name.clone(),
+                it.uri.clone(),
+                it.prefix.clone(),
+                or_dash(it.max_channels),
+                or_dash(it.max_cps),
+                if trunk.disabled { "disabled".into() } else { "enabled".into() },
+                or_dash(reach.map(|it| if it.reachable { "yes" } else { "no" })),
+                or_dash(registration.map(|it| &it.state)),
+            ]
+        };
+        let heading =
+            ["NAME", "URI", "PREFIX", "CHANNELS", "CPS", "STATE", "REACHABLE", "REGISTRATION"];
+        table(&heading, &trunks.iter().map(row).collect::<Vec<_>>())
     });
 }
 

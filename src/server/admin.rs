@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::call::Calls;
 use crate::store::{Millis, Store};
+use crate::trunk::health::Health;
 use crate::trunk::registrations::Registrations;
 
 /// What the operator's paths look at.
@@ -25,6 +26,7 @@ use crate::trunk::registrations::Registrations;
 pub(super) struct Admin {
     pub(super) calls: Calls,
     pub(super) registrations: Arc<Registrations>,
+    pub(super) health: Arc<Health>,
     pub(super) sip: Sip,
     pub(super) media: Arc<Engine>,
     pub(super) store: Store,
@@ -60,6 +62,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         sip(&mut registry, &counters, &stats);
     }
     registered(&mut registry, &admin.registrations);
+    reachable(&mut registry, &admin.health);
     media(&mut registry, &admin.media);
     let waiting = i64::try_from(admin.store.journal_waiting()).unwrap_or(i64::MAX);
     registry.register(
@@ -134,6 +137,15 @@ fn registered(registry: &mut Registry, registrations: &Registrations) {
         family.get_or_create(&labels).set(i64::from(status.state == "registered"));
     }
     registry.register("trunk_registered", "1: the trunk's registrar has our address", family);
+}
+
+fn reachable(registry: &mut Registry, health: &Health) {
+    let family: Family<Vec<(String, String)>, Gauge> = Family::default();
+    for reach in health.reaches() {
+        let labels = vec![("trunk".to_owned(), reach.trunk)];
+        family.get_or_create(&labels).set(i64::from(reach.reachable));
+    }
+    registry.register("trunk_reachable", "1: the trunk answers OPTIONS and calls", family);
 }
 
 fn media(registry: &mut Registry, engine: &Engine) {

@@ -33,12 +33,14 @@ use self::configured::{app, engine_config, settings, sip_config, webhook_options
 use crate::call::{self, Calls, Services};
 use crate::cli::{CliError, Common};
 use crate::config::{Config, parse_duration};
-use crate::control::Control;
+use crate::control::{Control, Subjects};
 use crate::http;
 use crate::http::serve::{Limits, Listener};
 use crate::prompts::LocalPrompts;
 use crate::store::{Millis, Store, SyncMode};
 use crate::telemetry;
+use crate::trunk::health::Health;
+use crate::trunk::qualify::Qualify;
 use crate::trunk::registrations::Registrations;
 use crate::trunk::target::Targets;
 use crate::{tls, webhook};
@@ -193,11 +195,13 @@ impl Server {
             webhook::Deliverer::start(store.clone(), webhook_options(config)).map_err(failed)?;
         let speech = speech(config, &config.paths.tts())?;
         let engines = speech.engines();
+        let health = Arc::new(Health::default());
         let targets = Arc::new(Targets::new(Resolver::new(&config.sip.dns_servers)));
         let services = Services {
             store: store.clone(),
             sip: sip.clone(),
             targets: targets.clone(),
+            health: health.clone(),
             media: media.clone(),
             prompts: Arc::new(LocalPrompts::new(&config.paths.sounds, speech)),
         };
@@ -210,6 +214,7 @@ impl Server {
         let admin = admin::Admin {
             calls: calls.clone(),
             registrations: registrations.clone(),
+            health: health.clone(),
             sip: sip.clone(),
             media: media.clone(),
             store: store.clone(),
@@ -227,11 +232,23 @@ impl Server {
         }
         addresses
             .extend(sip.bound().iter().map(|bound| (sip_over(bound.transport), bound.address)));
-        tasks.spawn(control.serve(calls.clone(), registrations.clone(), stop.clone()));
+        let subjects = Subjects {
+            calls: calls.clone(),
+            health: health.clone(),
+            registrations: registrations.clone(),
+        };
+        tasks.spawn(control.serve(subjects, stop.clone()));
         tasks.spawn(every(HEARTBEAT, stop.clone(), heartbeat(store.clone())));
         tasks.spawn(every(PRUNE, stop.clone(), prune(store.clone(), config.database.keep_calls)));
-        let mut trusted =
-            trust::keep(store.clone(), sip.clone(), calls.clone(), targets, registrations.clone());
+        let qualify = Qualify::new(sip.clone(), health);
+        let mut trusted = trust::keep(
+            store.clone(),
+            sip.clone(),
+            calls.clone(),
+            targets,
+            qualify,
+            registrations.clone(),
+        );
         // Who is ready takes its trunks' calls; names that take longer are found meanwhile.
         let _ = tokio::time::timeout(FIRST_LOOK, trusted()).await;
         tasks.spawn(every(trust::INTERVAL, stop.clone(), trusted));

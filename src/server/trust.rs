@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::call::Calls;
 use crate::store::{Store, Trunk, TrunkId};
+use crate::trunk::qualify::Qualify;
 use crate::trunk::registrations::Registrations;
 use crate::trunk::target::{Target, Targets};
 
@@ -23,18 +24,19 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 type Known = BTreeMap<String, (Arc<Trunk>, Arc<Target>)>;
 
 /// One round: the call layer and the stack are told every trunk that may call us, and who we are
-/// there.
+/// there; those that are due are asked whether they are there.
 pub(super) fn keep(
     store: Store,
     sip: Sip,
     calls: Calls,
     targets: Arc<Targets>,
+    qualify: Qualify,
     registrations: Arc<Registrations>,
 ) -> impl FnMut() -> BoxFuture<'static, ()> {
-    let known: Arc<Mutex<Known>> = Arc::default();
+    let (known, qualify) = (Arc::<Mutex<Known>>::default(), Arc::new(qualify));
     move || {
         let (store, sip, calls) = (store.clone(), sip.clone(), calls.clone());
-        let (targets, known) = (targets.clone(), known.clone());
+        let (targets, known, qualify) = (targets.clone(), known.clone(), qualify.clone());
         let registrations = registrations.clone();
         async move {
             let trunks = match store.trunks().await {
@@ -55,6 +57,7 @@ pub(super) fn keep(
                 }
             }
             calls.know_trunks(known.values().cloned());
+            qualify.round(now, &known.values().cloned().collect::<Vec<_>>());
             let targets: Vec<Arc<Target>> =
                 known.values().map(|(_, target)| Arc::clone(target)).collect();
             let peers = targets.iter().flat_map(|target| target.peers.clone());

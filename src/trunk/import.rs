@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use kaphila_sip::message::Uri;
 
 use crate::number::Number;
-use crate::store::{List, Password, TrunkSettings};
+use crate::store::{List, MAX_QUALIFY_SECS, Password, QUALIFY_SECS, TrunkSettings};
 
 /// What a file holds.
 #[derive(Debug, Default, PartialEq)]
@@ -357,6 +357,10 @@ fn trunk(
         codecs: codecs(endpoint, has_codec, notes),
         allow: List(allow),
         learn_rtp: endpoint.get("rtp_symmetric") == Some("yes"),
+        qualify_secs: aor
+            .and_then(|aor| aor.get("qualify_frequency")?.parse().ok())
+            .filter(|seconds| (0..=MAX_QUALIFY_SECS).contains(seconds))
+            .unwrap_or(QUALIFY_SECS),
         username,
         password,
         realm,

@@ -25,7 +25,7 @@ t38_udptl=yes
 [one]
 type=aor
 contact=sip:198.51.100.7:5062
-qualify_frequency=60
+qualify_frequency=20
 
 [one]
 type=identify
@@ -76,6 +76,7 @@ fn an_endpoint_with_its_aor_and_identify_is_a_trunk_and_the_rest_is_told_by_its_
         codecs: List(vec!["PCMU".to_owned(), "PCMA".to_owned()]),
         allow: List(vec!["198.51.100.7".to_owned(), "203.0.113.0/24".to_owned()]),
         learn_rtp: true,
+        qualify_secs: 20,
         ..TrunkSettings::new("one", "sip:198.51.100.7:5062")
     };
     let account = TrunkSettings {

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use kaphila_sip::endpoint::{EndpointConfig, OptionsSpec};
-use kaphila_sip::message::{NameAddr, Transport, Uri};
+use kaphila_sip::endpoint::EndpointConfig;
+use kaphila_sip::message::Transport;
 use kaphila_sip::net::resolve::Resolver;
 use kaphila_sip::net::{Sip, SipConfig, Tls};
 
@@ -51,15 +51,10 @@ pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Pro
             Ok(target) => target,
             Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
         };
-    Probe { remote: Some(target.remote), answer: ask(sip, trunk, &target, timeout).await }
+    Probe { remote: Some(target.remote), answer: ask(sip, &target, timeout).await }
 }
 
-async fn ask(
-    sip: &config::Sip,
-    trunk: &Trunk,
-    target: &Target,
-    timeout: Duration,
-) -> Result<Answer, String> {
+async fn ask(sip: &config::Sip, target: &Target, timeout: Duration) -> Result<Answer, String> {
     let remote = target.remote;
     let any = match remote {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -82,17 +77,7 @@ async fn ask(
         ..SipConfig::default()
     };
     let (stack, _incoming) = Sip::start(config).map_err(|error| error.to_string())?;
-    let uri = Uri::parse(&trunk.settings.uri).map_err(|error| error.to_string())?;
-    let host = uri.host.clone();
-    let spec = OptionsSpec {
-        from: NameAddr::new(Uri::sip(Some("kaphila"), host, None)),
-        uri,
-        remote,
-        transport: target.transport,
-        tls_name: target.tls_name.clone(),
-        timeout,
-        credentials: target.credentials.clone(),
-    };
+    let spec = target.options(target.first_way(), timeout);
     let sent = Instant::now();
     let answer = stack.options(spec).await.map_err(|error| error.to_string())?;
     let round_trip = sent.elapsed();

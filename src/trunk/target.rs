@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kaphila_sip::auth::Credentials;
-use kaphila_sip::endpoint::Network;
+use kaphila_sip::endpoint::{Network, OptionsSpec};
 use kaphila_sip::message::{HeaderName, HeaderValue, Host, NameAddr, Scheme, Transport, Uri};
 use kaphila_sip::net::resolve::{Found, ResolveError, Resolver, Route, Way};
 use kaphila_sip::register::RegisterSpec;
@@ -182,6 +182,22 @@ impl Target {
         let mut ways = self.route.ways(rng);
         ways.truncate(MAX_WAYS);
         ways
+    }
+
+    /// OPTIONS to the trunk itself, by a way on which it is dialled.
+    #[must_use]
+    pub fn options(&self, way: Way, timeout: Duration) -> OptionsSpec {
+        let uri = Uri { user: None, ..self.uri.clone() };
+        let user = self.account().unwrap_or("kaphila");
+        OptionsSpec {
+            from: NameAddr::new(Uri::sip(Some(user), self.domain(), None)),
+            uri: uri.into_request_uri(),
+            remote: way.remote,
+            transport: way.transport,
+            tls_name: self.tls_name.clone(),
+            timeout,
+            credentials: self.credentials.clone(),
+        }
     }
 
     /// The way of highest priority.

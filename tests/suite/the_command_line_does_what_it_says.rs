@@ -174,7 +174,8 @@ async fn trunks_are_added_tested_and_checked() {
         &["--username", "u"],
         &["--password-file", "f"],
         &["--srtp", "required"],
-        &["--qualify", "60s"],
+        &["--qualify", "2h"],
+        &["--qualify", "500ms"],
     ] {
         let words = [&["trunk", "add", "new", "--uri", &uri][..], flag].concat();
         refused(&site, &words, 2, flag[0]).await;
@@ -284,7 +285,7 @@ async fn exported_trunks_are_made_again_by_a_shell() {
         --from-domain us.example --caller-id 19172452367 --max-channels 30 --max-cps 5 \
         --codecs PCMA,PCMU --allow 203.0.113.0/24 --allow 198.51.100.9 --allow-prefix 1 \
         --deny-prefix 1900 --learn-rtp --allow-star-hash --username alice@carrier.example \
-        --password-file it's;all.password --realm carrier --register";
+        --password-file it's;all.password --realm carrier --register --qualify 30s";
     fs::write(site.path("it's;all.password"), "wonderland\n").unwrap();
     site.done(&all.split_whitespace().collect::<Vec<_>>()).await;
     site.done(&["trunk", "add", "bare", "--uri", "sip:198.51.100.8", "--prefix", ""]).await;

@@ -78,6 +78,7 @@ impl Actor {
         let own = candidate.caller_id();
         let shown = self.machine.own_caller_id().or(own.as_deref()).map(str::to_owned);
         let addressing = target.addressing(number, shown.as_deref(), dial.to.redirect.as_ref());
+        self.inner.services.health.tried(now, candidate.id);
         tracing::info!(
             trunk = target.name,
             sip_call_id = dial.identity.call_id,

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use kaphila_media::engine::MediaCall;
 use kaphila_media::record::Channels;
 use kaphila_media::session::{Command as Media, MediaEvent};
-use kaphila_sip::invite::{Body, LegEvent};
+use kaphila_sip::invite::{Body, Failure, LegEvent};
 use kaphila_sip::message::HeaderValue;
 use kaphila_sip::net::Gone;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -155,7 +155,10 @@ impl Actor {
     async fn live(&mut self) {
         while !self.is_done() {
             match self.next().await {
-                Wake::Input(input) => self.take(input).await,
+                Wake::Input(input) => {
+                    self.judge(&input);
+                    self.take(input).await;
+                }
                 Wake::Asked((command, reply)) => {
                     let id = ReplyId(self.next_reply);
                     self.next_reply += 1;
@@ -169,6 +172,23 @@ impl Actor {
                     self.written(batch, result);
                 }
             }
+        }
+    }
+
+    /// What a leg shows of its trunk's health. A 503 and a mere 100 show neither.
+    fn judge(&self, input: &Input) {
+        let Input::Sip(leg, event) = input else { return };
+        let Some(candidate) = self.leg(*leg).and_then(|it| self.candidates.get(it.trunk)) else {
+            return;
+        };
+        let (health, id, name) = (&self.inner.services.health, candidate.id, &candidate.name);
+        let missed = |why| health.missed(Instant::now(), id, name, why);
+        match event {
+            LegEvent::Provisional { .. } | LegEvent::Answered { .. } => health.heard(id, name),
+            LegEvent::Refused { status, .. } if *status != 503 => health.heard(id, name),
+            LegEvent::NoAnswer(Failure::Timeout) => missed("no answer to INVITE"),
+            LegEvent::NoAnswer(Failure::Transport(why)) => missed(why),
+            _ => {}
         }
     }
 

@@ -37,6 +37,7 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
         password: _,
         realm,
         register,
+        qualify_secs,
     } = trunk;
     let plain = TrunkSettings::new(name, uri);
     let mut words = vec![name.clone(), "--uri".to_owned(), uri.clone()];
@@ -63,6 +64,9 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
         if let Some(value) = value {
             option(name, &value.to_string());
         }
+    }
+    if *qualify_secs != plain.qualify_secs {
+        option("--qualify", &format!("{qualify_secs}s"));
     }
     if !codecs.is_empty() {
         option("--codecs", &codecs.join(","));
@@ -105,6 +109,8 @@ mod tests {
             "carrier --uri sip:carrier.example --username 4711 --password-file carrier.password \
              --register"
         );
+        let never = TrunkSettings { qualify_secs: 0, ..TrunkSettings::new("t", "sip:192.0.2.1") };
+        assert_eq!(words(&never).join(" "), "t --uri sip:192.0.2.1 --qualify 0s");
     }
 
     #[test]

@@ -140,6 +140,7 @@ async fn trunk(tx: &mut Tx<'_>, name: &str) -> Result<Option<Snapshot>, sqlx::Er
         "password": set.password, // told as ***
         "realm": set.realm,
         "register": set.register,
+        "qualifySecs": set.qualify_secs,
         "disabled": trunk.disabled,
         // Those that lose it with its removal.
         "keys": keys,

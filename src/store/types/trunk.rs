@@ -37,6 +37,11 @@ impl serde::Serialize for Password {
     }
 }
 
+/// How often a trunk is asked whether it is there, where the operator does not say.
+pub const QUALIFY_SECS: i64 = 60;
+/// How seldom it may be: hourly.
+pub const MAX_QUALIFY_SECS: i64 = 3_600;
+
 /// A trunk as an operator describes it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +86,8 @@ pub struct TrunkSettings {
     pub realm: Option<String>,
     /// We register at it.
     pub register: bool,
+    /// How often it is asked whether it is there (OPTIONS), in seconds; 0: never.
+    pub qualify_secs: i64,
 }
 
 impl TrunkSettings {
@@ -105,6 +112,7 @@ impl TrunkSettings {
             password: None,
             realm: None,
             register: false,
+            qualify_secs: QUALIFY_SECS,
         }
     }
 }

@@ -14,6 +14,7 @@ fn account(uri: String, register: bool) -> TrunkSettings {
         username: Some(USERNAME.to_owned()),
         password: Some(Password::new(PASSWORD)),
         register,
+        qualify_secs: 0,
         ..TrunkSettings::new("trunk-0", uri)
     }
 }

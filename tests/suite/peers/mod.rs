@@ -21,6 +21,7 @@ mod a_hang_up_meets_what_is_under_way;
 mod a_name_leads_where_its_dns_says;
 mod a_telephone_hears_and_is_heard;
 mod a_trunk_is_dialled_over_tcp_and_tls;
+mod a_trunk_that_does_not_answer_comes_last;
 mod answering_machines_are_told_from_people;
 mod digits_of_a_carrier_are_heard_once_each;
 mod every_final_answer_means_what_the_reference_says;

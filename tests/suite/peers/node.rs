@@ -45,6 +45,8 @@ impl Node {
     pub(super) async fn start_with(uris: &[String], is_ipv6: bool, more: &str) -> Self {
         let trunk = |(at, uri): (usize, &String)| {
             let mut settings = TrunkSettings::new(format!("trunk-{at}"), uri);
+            // A ladder begins with a call.
+            settings.qualify_secs = 0;
             if uri.contains("transport=") {
                 // From where a peer's own connections come, wherever on loopback it listens.
                 settings.allow.0 = vec!["127.0.0.1".to_owned()];

@@ -83,7 +83,7 @@ impl Site {
                 .to_vec();
         for (at, carrier) in carriers.iter().enumerate() {
             let (name, uri) = (format!("trunk-{at}"), format!("sip:{carrier}"));
-            site.done(&["trunk", "add", &name, "--uri", &uri]).await;
+            site.done(&["trunk", "add", &name, "--uri", &uri, "--qualify", "0"]).await;
             create.extend(["--trunk".to_owned(), name]);
         }
         let words: Vec<&str> = create.iter().map(String::as_str).collect();

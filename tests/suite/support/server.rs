@@ -113,6 +113,7 @@ impl Server {
         let mut settings = Settings { recordings: folder.path().to_owned(), ..Settings::default() };
         change(&mut settings);
         let services = Services {
+            health: Arc::default(),
             targets: Arc::new(Targets::new(Resolver::new(&[]))),
             store: store.clone(),
             sip: sip.clone(),
