@@ -70,11 +70,13 @@ enum Phase {
 pub struct Sender {
     jobs: VecDeque<Job>,
     phase: Phase,
+    /// A bit for each key that sounded as a tone since that was asked last.
+    sounded: u16,
 }
 
 impl Default for Sender {
     fn default() -> Self {
-        Self { jobs: VecDeque::with_capacity(MAX_QUEUED), phase: Phase::Ready }
+        Self { jobs: VecDeque::with_capacity(MAX_QUEUED), phase: Phase::Ready, sounded: 0 }
     }
 }
 
@@ -151,12 +153,11 @@ impl Sender {
         is_busy
     }
 
-    /// The key that is down.
-    pub fn down(&self) -> Option<char> {
-        match self.phase {
-            Phase::Tone { code, .. } => super::key(code),
-            _ => None,
-        }
+    /// The keys that sounded as tones since this was asked last: one that fits into a packet is up
+    /// again by then.
+    pub fn take_sounded(&mut self) -> impl Iterator<Item = char> + use<> {
+        let sounded = std::mem::take(&mut self.sounded);
+        (0..16).filter(move |code| sounded & 1 << code != 0).filter_map(super::key)
     }
 
     /// Writes the tone of the key that is down since `passed` samples; how many are done.
@@ -165,6 +166,7 @@ impl Sender {
             self.phase = Phase::Ready;
             return 0;
         };
+        self.sounded |= 1_u16.checked_shl(u32::from(code)).unwrap_or(0);
         let left = job.tone.saturating_sub(passed).min(audio.len() as u32);
         for (sample, at) in audio.iter_mut().zip(passed..passed + left) {
             *sample = tone::sample(code, at, job.tone);
@@ -357,12 +359,33 @@ mod tests {
         }
     }
 
+    /// However long a packet is: its echo must be known.
+    #[test]
+    fn what_sounded_is_told_once_whatever_the_packets() {
+        for packet in [160_usize, 480] {
+            let mut sender = Sender::default();
+            sender.push(Digits::try_from("1D").unwrap(), 40, 40).unwrap();
+            let mut told = String::new();
+            for at in (0..1_440).step_by(packet) {
+                sender.render(at as u32, &mut vec![0; packet], |_| ());
+                told.extend(sender.take_sounded());
+            }
+            told = told.chars().fold(String::new(), |mut all, key| {
+                if !all.ends_with(key) {
+                    all.push(key);
+                }
+                all
+            });
+            assert_eq!(told, "1D", "{packet}");
+            assert_eq!(sender.take_sounded().count(), 0);
+        }
+    }
+
     #[test]
     fn a_key_goes_on_as_a_tone_where_events_are_not_agreed_any_more() {
         let mut sender = Sender::default();
         sender.push(Digits::try_from("7").unwrap(), 100, 40).unwrap();
         assert!(matches!(sender.poll_event(0, 160, 8000, |_| ()), Slot::Event(_)));
-        assert_eq!(sender.down(), Some('7'));
         let mut audio = [0; 1600];
         assert!(sender.render(160, &mut audio, |_| ()));
         assert!(audio[600] != 0 || audio[601] != 0, "it sounds to its 800th sample");

@@ -354,7 +354,7 @@ impl Session {
         let Some(mut sink) = self.sink(out) else { return };
         if !sink.agreed.is_held() {
             self.outbound.handle_slot(slot, &mut sink, &mut self.voice, &mut self.events);
-            if let Some(digit) = self.outbound.tone(&sink.agreed) {
+            for digit in self.outbound.take_tones() {
                 self.inbound.handle_sent(now, digit);
             }
         }

@@ -117,9 +117,9 @@ impl Outbound {
         self.send_audio(slot.position, heard, sink);
     }
 
-    /// The key that goes out as a tone, if one does.
-    pub(super) fn tone(&self, agreed: &Agreed) -> Option<char> {
-        self.digits.down().filter(|_| agreed.event_send.is_none())
+    /// The keys that went out as tones in this packet.
+    pub(super) fn take_tones(&mut self) -> impl Iterator<Item = char> + use<> {
+        self.digits.take_sounded()
     }
 
     /// The call ends: a key that is down is let go, and what was not sent is told.

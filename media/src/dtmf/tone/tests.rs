@@ -108,11 +108,36 @@ fn every_key_is_heard_once_within_what_q_24_asks() {
         ("row 1.5 % high", Finger { off: (1.5, 0.0), ..FINGER }),
         ("column 1.5 % low", Finger { off: (0.0, -1.5), ..FINGER }),
         ("broken for 10 ms", Finger { tone: 100, pause: 80, broken: 10, ..FINGER }),
+        ("80 ms, broken for 10", Finger { tone: 80, pause: 60, broken: 10, ..FINGER }),
     ];
     for (name, finger) in cases {
         // Each key twice: a pause is a pause.
         let keys: String = KEYS.chars().flat_map(|key| [key, key]).collect();
         assert_eq!(finger.heard(&keys), keys, "{name}");
+    }
+}
+
+/// The limits of Q.24 all at once: the shortest tone and pause, both frequencies off by the most, one
+/// tone weaker by the most, or noise 15 dB under them.
+#[test]
+fn every_key_is_heard_at_the_limits_together() {
+    let shortest = Finger { tone: 40, pause: 40, ..FINGER };
+    let cases = [
+        ("alike", shortest, None),
+        ("column 8 dB down", Finger { levels: (-10.0, -18.0), ..shortest }, None),
+        ("column 4 dB up", Finger { levels: (-14.0, -10.0), ..shortest }, None),
+        ("noise", shortest, Some(-7.0 - 15.0)),
+    ];
+    for (name, base, noise) in cases {
+        for off in [(1.5, 1.5), (-1.5, -1.5), (1.5, -1.5), (-1.5, 1.5), (0.0, 1.5), (0.0, -1.5)] {
+            for key in KEYS.chars() {
+                let keys: String = std::iter::repeat_n(key, 10).collect();
+                let line = Finger { off, ..base }.press(&keys);
+                let line =
+                    noise.map_or_else(|| line.clone(), |noise| with_noise(line.clone(), noise));
+                assert_eq!(digits(&line), keys, "{name}, {off:?} %");
+            }
+        }
     }
 }
 

@@ -17,15 +17,18 @@ const SHORTEST: usize = 16;
 /// Steps after which more noise is let be: 46 ms.
 const LONG: usize = 23;
 
+/// Steps of a break within a tone that are let be: 10 ms (ITU-T Q.24 §3.1).
+const BREAK: usize = 5;
+
 /// The part of the power, dial tones apart, that both tones make at least.
-const PURE: f32 = 0.89;
+const PURE: f32 = 0.87;
 /// The same of a long tone.
 const PURE_WHEN_LONG: f32 = 0.84;
 
 /// How far a tone may be from its frequency: between 1.5 % (must) and 3.5 % (must not).
 const TUNING: f32 = 0.018;
 /// How evenly a phase turns at least; 1 is a sine without noise.
-const STEADY: f32 = 0.98;
+const STEADY: f32 = 0.95;
 
 /// The column's power over the row's, at most and at least: 4 dB over and 8 dB under, and 2.
 const TWIST: (f32, f32) = (0.1, 4.0);
@@ -123,17 +126,31 @@ impl Trail {
     /// The key that sounds now, if it has for long enough.
     pub(super) fn press(&self) -> Option<Press> {
         let pair = self.latest().next()?.pair?;
-        let same = self.latest().take_while(|m| m.pair == Some(pair));
+        let same = unbroken(self.latest(), move |m| m.pair == Some(pair));
         let peak = same.clone().fold((0.0_f32, 0.0_f32), |(row, column), m| {
             (row.max(m.row.power), column.max(m.column.power))
         });
-        let sounding = same.take_while(|m| m.sounds(peak));
+        let sounding = unbroken(self.latest(), move |m| m.pair == Some(pair) && m.sounds(peak));
         let steps = sounding.clone().count();
         let long = [(SHORTEST, PURE), (LONG, PURE_WHEN_LONG)];
         long.into_iter()
             .any(|(least, pure)| steps >= least && is_key(pair, sounding.clone().take(least), pure))
             .then_some(Press { pair, peak, steps })
     }
+}
+
+/// Those moments that are so, up to a break of more than [`BREAK`] that are not.
+fn unbroken<'a>(
+    moments: impl Iterator<Item = &'a Moment> + Clone,
+    is_so: impl Fn(&Moment) -> bool + Clone,
+) -> impl Iterator<Item = &'a Moment> + Clone {
+    let mut missing = 0;
+    let judged = moments.map_while(move |moment| {
+        let so = is_so(moment);
+        missing = if so { 0 } else { missing + 1 };
+        (missing <= BREAK).then_some((so, moment))
+    });
+    judged.filter_map(|(so, moment)| so.then_some(moment))
 }
 
 /// A tone as it was measured.
