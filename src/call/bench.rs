@@ -9,6 +9,7 @@ use kaphila_sip::net::resolve::Resolver;
 use super::*;
 use crate::number::Number;
 use crate::store::{Committed, Millis, NewKey, SyncMode, TrunkSettings};
+use crate::trunk::traffic::Traffic;
 
 struct NoPrompts;
 
@@ -64,8 +65,15 @@ impl Bench {
         let events = store.take_committed().unwrap();
         let targets = Arc::new(Targets::new(Resolver::new(&[])));
         let prompts = Arc::new(NoPrompts);
-        let services =
-            Services { store: store.clone(), sip, targets, health: Arc::default(), media, prompts };
+        let services = Services {
+            store: store.clone(),
+            sip,
+            targets,
+            health: Arc::default(),
+            traffic: Traffic::default(),
+            media,
+            prompts,
+        };
         let calls = Calls::new(services, Settings::default());
         Self { _folder: folder, url, store, auth, calls, events }
     }

@@ -54,6 +54,7 @@ pub use self::view::{AmdShown, AmdView, CallView, GatherShown, GatherView, Recor
 use crate::store::{Authenticated, Store, Trunk};
 use crate::trunk::health::Health;
 use crate::trunk::target::{Target, Targets};
+use crate::trunk::traffic::Traffic;
 pub use crate::tts::{DEFAULT_VOICE, ENGINES as SPEECH_ENGINES, check_voice};
 pub use crate::webhook::guard::{Policy as WebhookPolicy, check_url as check_webhook_url};
 
@@ -108,6 +109,8 @@ pub struct Services {
     pub targets: Arc<Targets>,
     /// Which trunks answer.
     pub health: Arc<Health>,
+    /// What trunks are asked and answer, counted.
+    pub traffic: Traffic,
     /// The media threads.
     pub media: Arc<Engine>,
     /// Sounds and speech.

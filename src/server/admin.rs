@@ -20,6 +20,7 @@ use crate::call::Calls;
 use crate::store::{Millis, Store};
 use crate::trunk::health::Health;
 use crate::trunk::registrations::Registrations;
+use crate::trunk::traffic::Traffic;
 
 /// What the operator's paths look at.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ pub(super) struct Admin {
     pub(super) calls: Calls,
     pub(super) registrations: Arc<Registrations>,
     pub(super) health: Arc<Health>,
+    pub(super) traffic: Traffic,
     pub(super) sip: Sip,
     pub(super) media: Arc<Engine>,
     pub(super) store: Store,
@@ -63,6 +65,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
     registered(&mut registry, &admin.registrations);
     reachable(&mut registry, &admin.health);
+    admin.traffic.register(&mut registry);
     media(&mut registry, &admin.media);
     let waiting = i64::try_from(admin.store.journal_waiting()).unwrap_or(i64::MAX);
     registry.register(

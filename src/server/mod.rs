@@ -43,6 +43,7 @@ use crate::trunk::health::Health;
 use crate::trunk::qualify::Qualify;
 use crate::trunk::registrations::Registrations;
 use crate::trunk::target::Targets;
+use crate::trunk::traffic::Traffic;
 use crate::{tls, webhook};
 
 /// How long the start waits for the trunks' names.
@@ -195,13 +196,14 @@ impl Server {
             webhook::Deliverer::start(store.clone(), webhook_options(config)).map_err(failed)?;
         let speech = speech(config, &config.paths.tts())?;
         let engines = speech.engines();
-        let health = Arc::new(Health::default());
+        let (health, traffic) = (Arc::new(Health::default()), Traffic::default());
         let targets = Arc::new(Targets::new(Resolver::new(&config.sip.dns_servers)));
         let services = Services {
             store: store.clone(),
             sip: sip.clone(),
             targets: targets.clone(),
             health: health.clone(),
+            traffic: traffic.clone(),
             media: media.clone(),
             prompts: Arc::new(LocalPrompts::new(&config.paths.sounds, speech)),
         };
@@ -215,6 +217,7 @@ impl Server {
             calls: calls.clone(),
             registrations: registrations.clone(),
             health: health.clone(),
+            traffic,
             sip: sip.clone(),
             media: media.clone(),
             store: store.clone(),

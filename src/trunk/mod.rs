@@ -11,3 +11,4 @@ pub mod qualify;
 pub mod registrations;
 pub mod route;
 pub mod target;
+pub mod traffic;

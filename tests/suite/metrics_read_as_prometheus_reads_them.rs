@@ -64,15 +64,15 @@ async fn they_are_well_formed_and_true() {
     site.post("/hangup", json!({ "callId": call["callId"] })).await;
     eventually(5, "the end", async || site.metric("kaphila_calls_active").await == 0.0).await;
 
-    let after = http::request(site.admin, "GET /metrics", "", None).await.unwrap().body;
-    let after = read(python, &after).await;
+    let text = http::request(site.admin, "GET /metrics", "", None).await.unwrap().body;
+    let after = read(python, &text).await;
     let families = after.as_object().unwrap();
     assert!(families.len() > 20, "{}", families.len());
     for (name, family) in families {
         assert!(name.starts_with("kaphila_"), "{name}");
         assert!(!family["help"].as_str().unwrap().is_empty(), "{name} has no help");
         let kind = family["type"].as_str().unwrap();
-        assert!(["counter", "gauge"].contains(&kind), "{name} is {kind}");
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{name} is {kind}");
         // Prometheus' convention: base units alone.
         let is_scaled = ["_ms", "_us", "_millis", "_kb"].iter().any(|unit| name.ends_with(unit));
         assert!(!is_scaled, "{name}");
@@ -82,6 +82,14 @@ async fn they_are_well_formed_and_true() {
         samples.values().next().unwrap().as_f64().unwrap()
     };
     assert_eq!(value("kaphila_media_calls"), 1.0);
+    let sample = |family: &str, name: &str| after[family]["samples"][name].as_f64().unwrap();
+    assert_eq!(sample("kaphila_trunk_invites", "kaphila_trunk_invites_total"), 1.0);
+    assert_eq!(sample("kaphila_trunk_finals", "kaphila_trunk_finals_total"), 1.0);
+    let delay = "kaphila_trunk_post_dial_delay_seconds";
+    assert_eq!(sample(delay, &format!("{delay}_count")), 1.0);
+    assert!(sample(delay, &format!("{delay}_sum")) < 1.0);
+    let labelled = "kaphila_trunk_finals_total{trunk=\"trunk-0\",code=\"200\"} 1";
+    assert!(text.contains(labelled), "{text}");
     assert_eq!(value("kaphila_media_ports_in_use"), 0.0);
     // INVITE, ACK and BYE at least; 100, 180 or 200, and the BYE's 200.
     assert!(value("kaphila_sip_sent") >= 3.0 && value("kaphila_sip_received") >= 2.0);

@@ -34,6 +34,10 @@ pub(in crate::call) struct Candidate {
 /// A leg of which something remains in the SIP stack.
 pub(super) struct ActiveLeg {
     pub(super) no: LegNo,
+    /// When its INVITE was sent, until something above 100 has come; `None` on one that came in.
+    pub(super) unanswered: Option<Instant>,
+    /// Its INVITE is ours and has no final answer yet.
+    pub(super) is_open: bool,
     pub(super) id: LegId,
     pub(super) trunk: usize,
     pub(super) source: IpAddr,
@@ -52,7 +56,16 @@ pub(in crate::call) struct Arrival {
 impl Arrival {
     pub(super) fn into_leg(self, permit: Permit<TrunkId>) -> ActiveLeg {
         let Self { leg: id, source, events } = self;
-        ActiveLeg { no: LegNo(0), id, trunk: 0, source, events, permit: Arc::new(permit) }
+        ActiveLeg {
+            no: LegNo(0),
+            unanswered: None,
+            is_open: false,
+            id,
+            trunk: 0,
+            source,
+            events,
+            permit: Arc::new(permit),
+        }
     }
 }
 
@@ -103,9 +116,18 @@ impl Actor {
         let (sender, events) = mpsc::channel(MAX_LEG_EVENTS);
         let id = self.inner.services.sip.invite(spec, sender).await;
         let id = id.map_err(|error| NotDialled::Transport(error.to_string()))?;
-        let (no, trunk, source) = (dial.leg, dial.to.trunk, remote.ip());
+        self.inner.services.traffic.invited(&target.name);
         self.legs.reserve_exact(1);
-        self.legs.push(ActiveLeg { no, id, trunk, source, events, permit });
+        self.legs.push(ActiveLeg {
+            no: dial.leg,
+            unanswered: Some(now),
+            is_open: true,
+            id,
+            trunk: dial.to.trunk,
+            source: remote.ip(),
+            events,
+            permit,
+        });
         Ok(())
     }
 

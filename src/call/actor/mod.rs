@@ -28,11 +28,11 @@ use self::dial::ActiveLeg;
 pub(super) use self::dial::{Arrival, Candidate};
 use self::write::{Writing, Written, next_written};
 use super::journal::Journal;
-use super::machine::{Effect, Input, LegNo, Machine, Reply, ReplyId, Setup};
+use super::machine::{Effect, Input, LegNo, Machine, Reply, ReplyId, Setup, Write};
 use super::registry::{MAX_COMMANDS, Registered};
-use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannels};
+use super::{Asked, CallView, CommandError, Inner, PlaceOutcome, RecordingChannels, Services};
 use crate::number::Number;
-use crate::store::{CallRef, KeyId, TrunkId};
+use crate::store::{CallRef, Ended, KeyId, TrunkId};
 use crate::trunk::limits::Permit;
 
 /// How long a trunk comes last that refuses our credentials.
@@ -175,20 +175,39 @@ impl Actor {
         }
     }
 
-    /// What a leg shows of its trunk's health. A 503 and a mere 100 show neither.
-    fn judge(&self, input: &Input) {
-        let Input::Sip(leg, event) = input else { return };
-        let Some(candidate) = self.leg(*leg).and_then(|it| self.candidates.get(it.trunk)) else {
-            return;
+    /// What a leg shows of its trunk: for the breaker, to which a 503 and a mere 100 say nothing,
+    /// and for the counters.
+    fn judge(&mut self, input: &Input) {
+        let Input::Sip(no, event) = input else { return };
+        let Some(leg) = self.legs.iter_mut().find(|leg| leg.no == *no) else { return };
+        let Some(candidate) = self.candidates.get(leg.trunk) else { return };
+        let Services { health, traffic, .. } = &self.inner.services;
+        let (now, id, name) = (Instant::now(), candidate.id, &candidate.name);
+        let missed = |why| health.missed(now, id, name, why);
+        let code = match event {
+            LegEvent::Provisional { .. } => None,
+            LegEvent::Answered { .. } => Some(200),
+            LegEvent::Refused { status, .. } => Some(*status),
+            LegEvent::NoAnswer(why) => {
+                match why {
+                    Failure::Timeout => missed("no answer to INVITE"),
+                    Failure::Transport(why) => missed(why),
+                }
+                if std::mem::take(&mut leg.is_open) {
+                    traffic.ended(name, None);
+                }
+                return;
+            }
+            _ => return,
         };
-        let (health, id, name) = (&self.inner.services.health, candidate.id, &candidate.name);
-        let missed = |why| health.missed(Instant::now(), id, name, why);
-        match event {
-            LegEvent::Provisional { .. } | LegEvent::Answered { .. } => health.heard(id, name),
-            LegEvent::Refused { status, .. } if *status != 503 => health.heard(id, name),
-            LegEvent::NoAnswer(Failure::Timeout) => missed("no answer to INVITE"),
-            LegEvent::NoAnswer(Failure::Transport(why)) => missed(why),
-            _ => {}
+        if code != Some(503) {
+            health.heard(id, name);
+        }
+        if let Some(sent) = leg.unanswered.take() {
+            traffic.rang(name, now.saturating_duration_since(sent));
+        }
+        if code.is_some() && std::mem::take(&mut leg.is_open) {
+            traffic.ended(name, code);
         }
     }
 
@@ -316,7 +335,12 @@ impl Actor {
             Effect::Media(command) => self.media(command),
             Effect::Record(id, channels) => self.record(&id, channels),
             Effect::CloseMedia => drop(self.media.take()),
-            Effect::Store(write) => self.journal.push(write),
+            Effect::Store(write) => {
+                if let Write::Ended(row) = &write {
+                    self.sum_up(row);
+                }
+                self.journal.push(write);
+            }
             Effect::Placed(outcome) => {
                 // Nobody waits any more where the client went away.
                 let _ = self.answer.take().map(|answer| answer.send(outcome));
@@ -352,8 +376,25 @@ impl Actor {
         while let Ok((_, reply)) = self.mailbox.try_recv() {
             let _ = reply.send(Err(CommandError::NotFound));
         }
-        let (status, dropped) = (self.machine.status(), self.journal.dropped());
-        tracing::info!(%status, dropped_events = dropped, "call ended");
+    }
+
+    /// The line of the log that says what became of the call.
+    fn sum_up(&self, row: &Ended) {
+        tracing::info!(
+            direction = self.machine.direction().as_str(),
+            status = row.status.as_str(),
+            reason = row.end_reason,
+            cause = row.hangup_cause,
+            by = row.ended_by,
+            seconds = row.duration_secs,
+            sip_status = row.sip_status,
+            trunk = row.trunk,
+            amd = row.amd.as_ref().map(|amd| amd.status.as_str()),
+            attempts = row.attempts,
+            quality = row.quality,
+            dropped_events = self.journal.dropped(),
+            "call ended"
+        );
     }
 
     fn keep_trace(&self) {

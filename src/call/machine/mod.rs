@@ -296,12 +296,6 @@ impl Machine {
     pub(crate) fn own_caller_id(&self) -> Option<&str> {
         self.setup.caller_id.as_deref()
     }
-
-    /// Its last status.
-    pub(crate) fn status(&self) -> Status {
-        self.status
-    }
-
     fn handle_command(&mut self, now: Instant, id: ReplyId, command: Command) {
         #[cfg(test)]
         assert!(!matches!(command, Command::Fault), "a fault");
@@ -367,7 +361,7 @@ impl Machine {
         self.trunk().map_or("", |trunk| &trunk.name)
     }
 
-    fn direction(&self) -> Direction {
+    pub(crate) fn direction(&self) -> Direction {
         self.setup.incoming.as_ref().map_or(Direction::Outbound, |_| Direction::Inbound)
     }
 

@@ -15,6 +15,7 @@ use kaphila::store::{
     Authenticated, Committed, Key, Millis, NewKey, Store, SyncMode, TrunkSettings,
 };
 use kaphila::trunk::target::Targets;
+use kaphila::trunk::traffic::Traffic;
 use kaphila_media::engine::{Engine, EngineConfig};
 use kaphila_sip::net::resolve::Resolver;
 use kaphila_sip::net::{Sip, SipConfig};
@@ -114,6 +115,7 @@ impl Server {
         change(&mut settings);
         let services = Services {
             health: Arc::default(),
+            traffic: Traffic::default(),
             targets: Arc::new(Targets::new(Resolver::new(&[]))),
             store: store.clone(),
             sip: sip.clone(),

@@ -25,7 +25,7 @@ fn a_call_that_is_answered() {
     call.at(5_000);
     call.ok();
     call.expect(&ANSWERED);
-    assert_eq!(call.machine.status(), Status::Answered);
+    assert_eq!(call.machine.status, Status::Answered);
     assert_eq!(call.answered[0].at, Millis(1_700_000_005_000));
     assert_eq!(call.answered[0].trunk.as_deref(), Some("a"));
     let event = call.event("call.answered");
