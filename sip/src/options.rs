@@ -3,13 +3,15 @@
 //!
 //! It knows one request at a time and no call. Start at [`outside_of_calls`].
 
-use crate::message::{HeaderName, HeaderValue, Headers, Method, Request, Response, is_media_type};
+use crate::message::{
+    Described, HeaderName, HeaderValue, Headers, Method, Request, Response, session_description,
+};
 
 /// Every method that is built: Allow says no other.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
 
-/// The bodies a request may bring: session descriptions, and digits in INFO.
-const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+/// The bodies a request may bring: session descriptions, alone or among others, and digits in INFO.
+const ACCEPT: &str = "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf";
 
 /// Allow.
 pub(crate) fn allow(headers: &mut Headers) {
@@ -56,9 +58,8 @@ pub(crate) fn outside_of_calls(request: &Request) -> Response {
     }
 }
 
-/// Whether a body is one that INVITE and UPDATE may bring: a session description, or one that the
-/// sender lets us leave alone (RFC 3261 §20.11, `handling=optional`).
+/// Whether a body is one that INVITE and UPDATE may bring: a session description, alone or among
+/// parts that the sender lets us leave alone (RFC 3261 §20.11).
 pub(crate) fn is_offer_understood(request: &Request) -> bool {
-    request.body.is_empty()
-        || request.content_type().is_none_or(|kind| is_media_type(kind, "application/sdp"))
+    session_description(request.content_type(), &request.body) != Described::Otherwise
 }

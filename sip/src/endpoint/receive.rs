@@ -10,7 +10,7 @@ use super::reply::{Received, refusal_of, reply_to};
 use super::table::{Merge, Path, Server, ServerMachine};
 use super::{Endpoint, Network};
 use crate::dialog::{Dialog, DialogState};
-use crate::invite::{Body, IncomingCall, Leg, LegId, Link};
+use crate::invite::{IncomingCall, Leg, LegId, Link, body_of};
 use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
 use crate::message::{HeaderName, Message, Method, Request, Scheme, Transport, Via};
 use crate::options::{outside_of_calls, response};
@@ -320,10 +320,7 @@ fn incoming_call(
         from: request.from().ok()?,
         to: request.to().ok()?,
         call_id: request.call_id().ok()?.to_owned(),
-        body: (!request.body.is_empty()).then(|| Body {
-            content_type: request.content_type().unwrap_or("application/sdp").to_owned(),
-            bytes: request.body.clone(),
-        }),
+        body: body_of(&request.headers, &request.body),
         remote,
         asserted_identity: text(&HeaderName::P_ASSERTED_IDENTITY),
         user_agent: text(&HeaderName::USER_AGENT),

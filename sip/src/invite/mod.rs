@@ -46,6 +46,7 @@ use self::caller::{Abandoned, Calling, MAX_COPIES};
 pub(crate) use self::common::Common;
 use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
+pub(crate) use self::respond::body_of;
 use self::spec::is_branch_of;
 pub(crate) use self::spec::{branch, token};
 use crate::auth::{Credentials, proofs};

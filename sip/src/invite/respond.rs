@@ -3,7 +3,9 @@
 use super::{Body, Context, Effect, LegEvent, Link};
 use crate::dialog::Dialog;
 use crate::info;
-use crate::message::{HeaderName, HeaderValue, Headers, Request, Response};
+use crate::message::{
+    Described, HeaderName, HeaderValue, Headers, Request, Response, session_description,
+};
 use crate::options::{allow, outside_of_calls, response};
 use crate::transaction::ServerKey;
 
@@ -41,12 +43,12 @@ pub(super) fn set_body(headers: &mut Headers, body: &Body) {
     }
 }
 
-/// The body of a message, if it has one.
-pub(super) fn body_of(headers: &Headers, bytes: &bytes::Bytes) -> Option<Body> {
-    (!bytes.is_empty()).then(|| Body {
-        content_type: headers.content_type().unwrap_or_default().to_owned(),
-        bytes: bytes.clone(),
-    })
+/// The session description that a message brings, alone or among other parts.
+pub(crate) fn body_of(headers: &Headers, bytes: &bytes::Bytes) -> Option<Body> {
+    match session_description(headers.content_type(), bytes) {
+        Described::By(sdp) => Some(Body::sdp(sdp)),
+        Described::ByNothing | Described::Otherwise => None,
+    }
 }
 
 /// Whether the tags are the dialog's (RFC 3261 §12.2.2). A peer without a tag has the empty one.

@@ -211,7 +211,7 @@ fn a_body_of_another_kind_is_refused() {
     let refusal = ladder.expect("415 Unsupported Media Type");
     assert_eq!(
         refusal.header("Accept"),
-        "application/sdp, application/dtmf-relay, application/dtmf"
+        "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf"
     );
     ladder.tells(&[]);
 }

@@ -51,7 +51,7 @@ fn bodies_and_encodings_get_415() {
     assert_eq!(answer.start(), "415 Unsupported Media Type");
     assert_eq!(
         answer.header("Accept"),
-        "application/sdp, application/dtmf-relay, application/dtmf"
+        "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf"
     );
     let answer = answer_to(&far_invite_with("Content-Encoding: gzip\r\n", OFFER));
     assert_eq!(answer.start(), "415 Unsupported Media Type");
@@ -108,7 +108,7 @@ fn options_say_what_is_built_and_nothing_else() {
     assert_eq!(answer.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO");
     assert_eq!(
         answer.header("Accept"),
-        "application/sdp, application/dtmf-relay, application/dtmf"
+        "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf"
     );
     assert_eq!(answer.header("Supported"), "");
 }

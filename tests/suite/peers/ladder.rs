@@ -185,6 +185,19 @@ impl Ladder {
         self.answer_with(status, DESCRIBED, &sdp.text())
     }
 
+    /// The same with ISUP beside the description, as SIP-I carriers send it (ITU-T Q.1912.5).
+    pub(super) fn answer_sip_i(self, status: &str, sdp: Sdp) -> Self {
+        let kind = "Contact: <sip:far@[local_ip]:[local_port];transport=[transport]>\n\
+                    MIME-Version: 1.0\nContent-Type: multipart/mixed;boundary=\"-=parts\"\n";
+        let isup = "Content-Type: application/ISUP;version=itu-t92+;base=itu-t92+\n\
+                    Content-Disposition: signal;handling=optional\n\n\u{6}\u{1}\u{14}";
+        let sdp = sdp.text();
+        let body = format!(
+            "---=parts\n{isup}\n---=parts\nContent-Type: application/sdp\n\n{sdp}\n---=parts--\n"
+        );
+        self.answer_with(status, kind, &body)
+    }
+
     /// Answers the INVITE, which came last, by the way that it came: through all that stand in its Via
     /// and Record-Route.
     pub(super) fn answer_routed(self, sdp: Sdp) -> Self {

@@ -50,6 +50,28 @@ async fn and_the_call_is_answered_and_talks() {
     }
 }
 
+/// A SIP-I carrier: the description is one part of several.
+#[tokio::test(flavor = "multi_thread")]
+async fn and_with_isup_beside_the_description() {
+    let ip = own_address();
+    let ear = Ear::at(ip).await;
+    let ladder = Ladder::invited()
+        .answer_sip_i("183 Session Progress", Sdp::at(ear.port))
+        .answer_sip_i("200 OK", Sdp::at(ear.port))
+        .expect("ACK")
+        .hung_up();
+    let Some(carrier) = Sipp::carrier_at(ip, &ladder, 1).await else { return };
+    let node = Node::start(&[carrier.address]).await;
+    let call = node.place("14155550100").await;
+    node.event(&call, "call.answered").await;
+    ear.hears().await;
+    node.command("/hangup", json!({ "callId": call })).await;
+    let end = node.event(&call, "call.ended").await;
+    assert_eq!(end["status"], "completed", "{end}");
+    carrier.finish().await;
+    node.stop().await;
+}
+
 /// The INVITE is forked: one telephone plays early media, another one is picked up (RFC 3261
 /// §13.2.2.4).
 #[tokio::test(flavor = "multi_thread")]
