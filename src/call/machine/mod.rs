@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use kaphila_media::dtmf::Digits;
 use kaphila_media::sdp::{Codec, Negotiation};
 use kaphila_sip::invite::Identity;
+use kaphila_sip::message::Uri;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -97,6 +98,8 @@ struct Leg {
     negotiation: Negotiation,
     /// Redirects that led here.
     hops: u8,
+    /// Where else the last of them pointed, best first.
+    others: Vec<Uri>,
     /// The other codec set has been tried.
     other_codecs: bool,
     started: Instant,
@@ -125,6 +128,7 @@ impl Leg {
             codecs,
             negotiation,
             hops: 0,
+            others: Vec::new(),
             other_codecs: false,
             started,
             rang: false,

@@ -18,6 +18,8 @@ use crate::call::cause::{self, End, Next};
 
 /// Never written: a trunk that is dialled exists.
 const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Contacts of one redirect that are tried.
+const MAX_CONTACTS: usize = 4;
 /// Frames we offer, in ms.
 const PTIME_MS: u8 = 20;
 
@@ -222,10 +224,10 @@ impl Machine {
         }
         if (300..=399).contains(&status) && !rang && hops < MAX_HOPS {
             let own = self.setup.trunks.get(trunk);
-            if let Some(target) = contacts.iter().find(|uri| own.is_some_and(|t| t.owns(uri))) {
-                let codecs = it.codecs.clone();
-                let to = Destination { trunk, way, redirect: Some(target.clone()) };
-                return self.dial(now, to, codecs, hops + 1, other_codecs);
+            let own = contacts.iter().filter(|uri| own.is_some_and(|trunk| trunk.owns(uri)));
+            let own: Vec<Uri> = own.take(MAX_CONTACTS).cloned().collect();
+            if self.dial_contact(now, leg, own, hops + 1) {
+                return;
             }
         }
         let (end, next) = cause::verdict(status, rang);
@@ -234,6 +236,7 @@ impl Machine {
             Next::Trunk if status == 503 => self.out_of_order(now, leg, end),
             Next::Trunk => self.fail_over(now, leg, end),
             Next::OtherCodecs if !other_codecs => {
+                let Some(it) = self.legs.get(leg.0) else { return };
                 let codecs = other_codec_set(&it.codecs);
                 let to = Destination { trunk, way, redirect: None };
                 self.dial(now, to, codecs, hops, true);
@@ -263,7 +266,21 @@ impl Machine {
         self.dial(now, to, codecs, 0, other_codecs);
     }
 
-    /// The next trunk, unless a telephone rang.
+    /// Dials the first of these, where a redirect of the leg's trunk points, and keeps the others for
+    /// when that fails (RFC 3261 §8.1.3.4). False where there is none.
+    fn dial_contact(&mut self, now: Instant, leg: LegNo, contacts: Vec<Uri>, hops: u8) -> bool {
+        let mut contacts = contacts.into_iter();
+        let (Some(it), Some(first)) = (self.legs.get(leg.0), contacts.next()) else { return false };
+        let (codecs, other_codecs) = (it.codecs.clone(), it.other_codecs);
+        let to = Destination { trunk: it.trunk, way: it.way, redirect: Some(first) };
+        self.dial(now, to, codecs, hops, other_codecs);
+        if let Some(new) = self.legs.last_mut() {
+            new.others = contacts.collect();
+        }
+        true
+    }
+
+    /// The next contact of a redirect, the next trunk; nothing where a telephone rang.
     fn fail_over(&mut self, now: Instant, leg: LegNo, end: End) {
         if self.rang() {
             let rang_out = end == cause::NO_ANSWER_FROM_TRUNK;
@@ -271,6 +288,12 @@ impl Machine {
         }
         self.trace.note(now, format_args!("leg {} failed, cause {}", leg.0, end.cause));
         self.last_failure = Some(end);
+        if let Some(it) = self.legs.get_mut(leg.0) {
+            let (others, hops) = (std::mem::take(&mut it.others), it.hops);
+            if self.dial_contact(now, leg, others, hops) {
+                return;
+            }
+        }
         self.dial_next_trunk(now);
     }
 

@@ -143,6 +143,33 @@ fn a_trunks_next_server_is_tried_where_one_is_out_of_order() {
     ]);
 }
 
+/// RFC 3261 §8.1.3.4: the contacts of a redirect are tried in turn, those that are the trunk's own.
+#[test]
+fn the_contacts_of_a_redirect_are_tried_one_after_the_other() {
+    let moved = ["sip:one@192.0.2.9", "sip:far@198.51.100.1", "sip:two@192.0.2.9:5070"];
+    let mut call = Ladder::dialled(setup());
+    call.refused_with(302, None, None, &moved);
+    call.expect(&["row dialled a", "dial 1 a to sip:one@192.0.2.9"]);
+    call.refused(503);
+    call.expect(&["row dialled a", "dial 2 a to sip:two@192.0.2.9:5070"]);
+    call.silence();
+    call.expect(&["row dialled b", "dial 3 b"]);
+
+    // What the callee said is final, and one telephone never rings twice.
+    let mut call = Ladder::dialled(setup());
+    call.refused_with(302, None, None, &moved);
+    call.expect(&["row dialled a", "dial 1 a to sip:one@192.0.2.9"]);
+    call.provisional(180);
+    call.refused(503);
+    call.expect(&[
+        "placed ringing a 1",
+        "close media",
+        "ended",
+        "row failed trunk_failure 41 by carrier",
+        "call.ended",
+    ]);
+}
+
 /// What the trunk itself sent on is the trunk's own affair.
 #[test]
 fn the_server_that_a_redirect_named_has_no_next_one() {
