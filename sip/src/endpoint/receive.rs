@@ -153,7 +153,9 @@ impl Endpoint {
             };
         };
         self.ladder(now, leg, false, received.data);
-        if let Some(refusal) = refusal_of(&received.request) {
+        // Who sends BYE has left (RFC 3261 §15.1.1): whatever it asks for, the call is over.
+        let is_bye = received.request.method == Method::Bye;
+        if let Some(refusal) = refusal_of(&received.request).filter(|_| !is_bye) {
             return self.reply_with(Some((now, leg)), &received, refusal);
         }
         let Some(id) = self.serve(now, leg, &received, None) else { return };
