@@ -18,12 +18,25 @@ mod correlate;
 mod generate;
 mod trail;
 
-use correlate::{Correlator, Phasors, RATE, STEP, Step};
+use correlate::{Correlator, PIECE, Phasors, Piece, RATE};
 pub use generate::sample;
 use trail::{Moment, Pair, Press, Tone, Trail};
 
+/// Samples of a step: 2 ms of 8 kHz.
+const STEP: usize = 16;
 /// Steps of a window: 16 ms.
 const WINDOW: usize = 8;
+/// Pieces of a step and of a window.
+const STEP_PIECES: usize = STEP / PIECE;
+const PIECES: usize = WINDOW * STEP_PIECES;
+/// The weights of a window's pieces: Hamming's window, 1 − [`TAPER`] · cos. With equal ones a
+/// twelfth of a tone's amplitude is in the other's, which may be 8 dB weaker.
+const WEIGHTS: [f32; PIECES] = [
+    0.164_516, 0.291_711, 0.526_736, 0.833_812, 1.166_188, 1.473_264, 1.708_289, 1.835_484,
+    1.835_484, 1.708_289, 1.473_264, 1.166_188, 0.833_812, 0.526_736, 0.291_711, 0.164_516,
+];
+/// 0.46 ÷ 0.54.
+const TAPER: f32 = 0.852;
 /// Steps over which the turn of a phase is measured: 8 ms, unambiguous up to ±62 Hz.
 const LAG: usize = 4;
 /// Milliseconds of a step.
@@ -33,8 +46,6 @@ const BEHIND_MS: u64 = WINDOW as u64 * STEP_MS / 2;
 
 /// Steps of silence that let a key go: 24 ms, between a lost packet and the shortest pause.
 const RELEASE: u32 = 12;
-/// A window half of which is silent has this part of its energy.
-const HALF: f32 = 0.5;
 /// Steps of other sound that let it go: 60 ms.
 const DROWNED: u32 = 30;
 /// Steps after a release in which the same key, [`ECHO`] times weaker, is its echo: 100 ms.
@@ -94,7 +105,7 @@ impl Down {
             let follow = |peak: f32, now: f32| now.max(peak * 0.99);
             let (row, column) = (moment.row.power, moment.column.power);
             self.peak = (follow(self.peak.0, row), follow(self.peak.1, column));
-        } else if moment.energy < (self.peak.0 + self.peak.1) * HALF {
+        } else if moment.is_quiet(self.peak) {
             self.silent += 1;
         } else {
             self.drowned += 1;
@@ -138,30 +149,32 @@ pub struct Detector {
     keys: Keys,
 }
 
-/// The steps of the window, and the windows of the last 8 ms.
+/// The pieces of the window, and the windows of the last 8 ms.
 #[derive(Clone, Debug, Default)]
 struct Ring {
-    steps: [Step; WINDOW],
+    pieces: [Piece; PIECES],
     windows: [Phasors; LAG],
     at: usize,
 }
 
 impl Ring {
-    /// A step more. The window that ends with it, and the one 8 ms before.
-    fn push(&mut self, step: Step) -> (Step, Phasors) {
-        if let Some(place) = self.steps.get_mut(self.at % WINDOW) {
-            *place = step;
+    /// A piece more. Where it ends a step: the window that ends with it, and the one 8 ms before.
+    fn push(&mut self, piece: Piece) -> Option<(Piece, Phasors)> {
+        if let Some(place) = self.pieces.get_mut(self.at) {
+            *place = piece;
         }
-        let mut window = Step::default();
-        for step in &self.steps {
-            window.tones.add(&step.tones);
-            window.energy += step.energy;
-            window.whole += step.whole;
+        self.at = (self.at + 1) % PIECES;
+        if !self.at.is_multiple_of(STEP_PIECES) {
+            return None;
         }
-        let place = self.windows.get_mut(self.at % LAG);
-        let before = place.map(|place| std::mem::replace(place, window.tones));
-        self.at = (self.at + 1) % WINDOW;
-        (window, before.unwrap_or_default())
+        let (new, old) = self.pieces.split_at_checked(self.at)?;
+        let mut window = Piece::default();
+        for (piece, weight) in old.iter().chain(new).zip(WEIGHTS) {
+            window.add(piece, weight);
+        }
+        let place = self.windows.get_mut(self.at / STEP_PIECES % LAG)?;
+        let before = std::mem::replace(place, window.tones);
+        Some((window, before))
     }
 }
 
@@ -174,9 +187,10 @@ impl Detector {
     /// Adds audio; `heard` gets what it tells, in its order.
     pub fn push(&mut self, audio: &[i16], mut heard: impl FnMut(Heard)) {
         let Self { correlator, ring, keys } = self;
-        correlator.push(audio, |step| {
-            let (window, before) = ring.push(step);
-            keys.handle_moment(look(&window, &before), &mut heard);
+        correlator.push(audio, |piece| {
+            if let Some((window, before)) = ring.push(piece) {
+                keys.handle_moment(look(&window, &before), &mut heard);
+            }
         });
     }
 }
@@ -224,7 +238,7 @@ impl Keys {
 }
 
 /// The strongest row and column of a window.
-fn look(window: &Step, before: &Phasors) -> Moment {
+fn look(window: &Piece, before: &Phasors) -> Moment {
     let samples = (WINDOW * STEP) as f32;
     let energy = window.energy / samples;
     let below = (window.whole / samples - energy).max(0.0);

@@ -1,4 +1,4 @@
-//! How much of each of the eight frequencies is in 2 ms of audio, and what else is there.
+//! How much of each of the eight frequencies is in 1 ms of audio, and what else is there.
 //!
 //! It knows samples and the frequencies of the keypad. It refuses to know what a key press is.
 //! Start at [`Correlator::push`].
@@ -11,8 +11,9 @@ use std::array::from_fn;
 use std::f32::consts::TAU;
 use std::sync::LazyLock;
 
-/// Samples of a step: 2 ms of 8 kHz.
-pub(super) const STEP: usize = 16;
+/// Samples of a piece: 1 ms of 8 kHz. A window whose weights go by pieces of 2 ms would hear tones
+/// 440 Hz apart in each other's place.
+pub(super) const PIECE: usize = 8;
 
 /// Samples a second.
 pub(super) const RATE: f32 = 8000.0;
@@ -21,8 +22,8 @@ pub(super) const RATE: f32 = 8000.0;
 pub(super) const FREQUENCIES: [f32; 8] =
     [697.0, 770.0, 852.0, 941.0, 1209.0, 1336.0, 1477.0, 1633.0];
 
-/// Steps after which each frequency, a whole number of Hz, is where it began: one second.
-const PERIOD: u32 = 500;
+/// Pieces after which each frequency, a whole number of Hz, is where it began: one second.
+const PERIOD: u32 = 1000;
 
 /// A complex number for each frequency; first all real parts, so that they are counted together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,10 +33,10 @@ pub(super) struct Phasors {
 }
 
 impl Phasors {
-    /// Adds those of another stretch.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.re.iter_mut().zip(other.re).for_each(|(sum, part)| *sum += part);
-        self.im.iter_mut().zip(other.im).for_each(|(sum, part)| *sum += part);
+    /// Adds those of another stretch, `weight` times.
+    fn add(&mut self, other: &Self, weight: f32) {
+        self.re.iter_mut().zip(other.re).for_each(|(sum, part)| *sum += weight * part);
+        self.im.iter_mut().zip(other.im).for_each(|(sum, part)| *sum += weight * part);
     }
 
     /// The product with the conjugate of `before`, at one frequency: its angle is how far the
@@ -62,9 +63,9 @@ impl Phasors {
     }
 }
 
-/// What 2 ms of audio hold.
+/// What 1 ms of audio holds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Step {
+pub(super) struct Piece {
     /// The correlation with each frequency, all of one phase over time.
     pub(super) tones: Phasors,
     /// Sum of the squares above the dial tones.
@@ -73,9 +74,18 @@ pub(super) struct Step {
     pub(super) whole: f32,
 }
 
-/// One period of each frequency's wave over a step, and how far it turns within one.
+impl Piece {
+    /// Adds another, `weight` times.
+    pub(super) fn add(&mut self, other: &Self, weight: f32) {
+        self.tones.add(&other.tones, weight);
+        self.energy += weight * other.energy;
+        self.whole += weight * other.whole;
+    }
+}
+
+/// One period of each frequency's wave over a piece, and how far it turns within one.
 struct Waves {
-    samples: [Phasors; STEP],
+    samples: [Phasors; PIECE],
     turn: Phasors,
 }
 
@@ -84,7 +94,7 @@ static WAVES: LazyLock<Waves> = LazyLock::new(|| {
         re: FREQUENCIES.map(|f| (TAU * f * n as f32 / RATE).cos()),
         im: FREQUENCIES.map(|f| -(TAU * f * n as f32 / RATE).sin()),
     };
-    Waves { samples: from_fn(at), turn: at(STEP) }
+    Waves { samples: from_fn(at), turn: at(PIECE) }
 });
 
 /// A section of the high-pass: b0, b1, b2, a1, a2.
@@ -96,17 +106,17 @@ const HIGH_PASS: [Section; 2] = [
     [1.0, -1.869_092_4, 1.0, -1.680_934_3, 0.904_358_5],
 ];
 
-/// Cuts audio into steps and measures each.
+/// Cuts audio into pieces and measures each.
 #[derive(Clone, Debug)]
 pub(super) struct Correlator {
     waves: &'static Waves,
     delays: [[f32; 2]; 2],
-    /// The step under way, and its samples so far.
-    sums: Step,
+    /// The piece under way, and its samples so far.
+    sums: Piece,
     len: usize,
-    /// How far each frequency has turned at the beginning of the step, and steps in this period.
+    /// How far each frequency has turned at the beginning of the piece, and pieces in this period.
     turned: Phasors,
-    steps: u32,
+    pieces: u32,
 }
 
 impl std::fmt::Debug for Waves {
@@ -123,19 +133,19 @@ impl Default for Correlator {
         Self {
             waves: LazyLock::force(&WAVES),
             delays: [[0.0; 2]; 2],
-            sums: Step::default(),
+            sums: Piece::default(),
             len: 0,
             turned: UNTURNED,
-            steps: 0,
+            pieces: 0,
         }
     }
 }
 
 impl Correlator {
-    /// Adds audio; `each` gets the steps that are complete.
-    pub(super) fn push(&mut self, audio: &[i16], mut each: impl FnMut(Step)) {
+    /// Adds audio; `each` gets the pieces that are complete.
+    pub(super) fn push(&mut self, audio: &[i16], mut each: impl FnMut(Piece)) {
         let mut rest = audio;
-        while let Some((part, after)) = rest.split_at_checked(STEP - self.len) {
+        while let Some((part, after)) = rest.split_at_checked(PIECE - self.len) {
             self.gather(part);
             each(self.finish());
             rest = after;
@@ -158,17 +168,17 @@ impl Correlator {
         self.len += part.len();
     }
 
-    fn finish(&mut self) -> Step {
-        let mut step = std::mem::take(&mut self.sums);
-        step.tones = step.tones.times(&self.turned);
+    fn finish(&mut self) -> Piece {
+        let mut piece = std::mem::take(&mut self.sums);
+        piece.tones = piece.tones.times(&self.turned);
         self.len = 0;
-        self.steps = (self.steps + 1) % PERIOD;
+        self.pieces = (self.pieces + 1) % PERIOD;
         // Rounding never adds up: after a second all begins exactly anew.
-        self.turned = match self.steps {
+        self.turned = match self.pieces {
             0 => UNTURNED,
             _ => self.turned.times(&self.waves.turn),
         };
-        step
+        piece
     }
 
     /// The high-pass, in transposed direct form II. The tiny offset keeps its tail in silence

@@ -107,6 +107,17 @@ fn every_key_is_heard_once_within_what_q_24_asks() {
         ("1.5 % low", Finger { off: (-1.5, -1.5), tone: 40, pause: 40, ..FINGER }),
         ("row 1.5 % high", Finger { off: (1.5, 0.0), ..FINGER }),
         ("column 1.5 % low", Finger { off: (0.0, -1.5), ..FINGER }),
+        (
+            "column 8 dB down, 1.5 % off",
+            Finger { levels: (-10.0, -18.0), off: (-1.5, -1.5), tone: 40, pause: 40, ..FINGER },
+        ),
+        (
+            "column 8 dB down, 1.5 % off both ways",
+            Finger { levels: (-10.0, -18.0), off: (-1.5, 1.5), tone: 40, pause: 40, ..FINGER },
+        ),
+        ("a 3 beside 700 and 1500 Hz", Finger { off: (0.43, 1.5), tone: 40, pause: 40, ..FINGER }),
+        ("shortest, broken for 10 ms", Finger { tone: 50, broken: 10, ..FINGER }),
+        ("60 ms, broken for 6", Finger { tone: 60, off: (1.5, 1.5), broken: 6, ..FINGER }),
         ("broken for 10 ms", Finger { tone: 100, pause: 80, broken: 10, ..FINGER }),
         ("80 ms, broken for 10", Finger { tone: 80, pause: 60, broken: 10, ..FINGER }),
     ];
@@ -171,6 +182,10 @@ fn keys_are_heard_over_dial_tones_and_noise() {
     assert_eq!(digits(&both), KEYS);
     // 15 dB under both tones together.
     assert_eq!(digits(&with_noise(line, -10.0 - 15.0)), KEYS);
+    for off in [(1.5, 1.5), (-1.5, -1.5), (1.5, -1.5), (-1.5, 1.5)] {
+        let line = Finger { off, tone: 40, pause: 40, ..finger }.press(KEYS);
+        assert_eq!(digits(&with_noise(line, -10.0 - 15.0)), KEYS, "{off:?}");
+    }
 }
 
 #[test]
@@ -191,6 +206,23 @@ fn a_weak_copy_of_a_key_after_it_is_the_line_and_not_a_finger() {
     };
     for delay in [10, 25, 50] {
         assert_eq!(digits(&echo(delay)), "5678", "{delay} ms");
+    }
+}
+
+#[test]
+fn a_key_of_80_ms_survives_the_loss_of_its_second_packet() {
+    for key in KEYS.chars() {
+        // The key begins anywhere in a packet.
+        for begins in (0..160).step_by(10) {
+            let mut line = Finger { tone: 80, pause: 60, ..FINGER }.press(&key.to_string());
+            line.splice(0..0, vec![0; begins]);
+            let lost = (800 + begins) / 160 + 1;
+            let mut concealer = crate::plc::Concealer::default();
+            for (at, packet) in line.chunks_mut(160).enumerate() {
+                if at == lost { concealer.conceal(packet) } else { concealer.pass(packet) }
+            }
+            assert_eq!(digits(&line), key.to_string(), "{begins} samples late");
+        }
     }
 }
 

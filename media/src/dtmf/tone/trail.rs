@@ -5,9 +5,10 @@
 #![warn(clippy::indexing_slicing)]
 
 use std::f32::consts::{PI, TAU};
+use std::ops::RangeInclusive;
 
-use super::correlate::{FREQUENCIES, RATE, STEP};
-use super::{LAG, WINDOW};
+use super::correlate::{FREQUENCIES, RATE};
+use super::{LAG, STEP, TAPER, WINDOW};
 
 /// Moments that are remembered.
 const LENGTH: usize = 32;
@@ -17,18 +18,23 @@ const SHORTEST: usize = 16;
 /// Steps after which more noise is let be: 46 ms.
 const LONG: usize = 23;
 
-/// Steps of a break within a tone that are let be: 10 ms (ITU-T Q.24 §3.1).
-const BREAK: usize = 5;
+/// Steps for which a tone may break off (ITU-T Q.24: 10 ms) and one for where they begin.
+const BREAK: usize = 6;
 
 /// The part of the power, dial tones apart, that both tones make at least.
-const PURE: f32 = 0.87;
+const PURE: f32 = 0.89;
 /// The same of a long tone.
 const PURE_WHEN_LONG: f32 = 0.84;
 
 /// How far a tone may be from its frequency: between 1.5 % (must) and 3.5 % (must not).
 const TUNING: f32 = 0.018;
 /// How evenly a phase turns at least; 1 is a sine without noise.
-const STEADY: f32 = 0.95;
+const STEADY: f32 = 0.97;
+
+/// A tone's amplitude 8 ms ago over the present, where its turn counts: a window in which it begins
+/// or ends has its middle elsewhere. And the part of its power that must lie in such windows.
+const LEVEL: RangeInclusive<f32> = 0.85..=1.18;
+const LEVEL_PART: f32 = 0.25;
 
 /// The column's power over the row's, at most and at least: 4 dB over and 8 dB under, and 2.
 const TWIST: (f32, f32) = (0.1, 4.0);
@@ -37,11 +43,10 @@ const TWIST: (f32, f32) = (0.1, 4.0);
 /// keys, a voice is louder.
 const BELOW: f32 = 0.1;
 
-/// Frequencies of one figure of signalling system R1 (ITU-T Q.322) that lie within the tolerance of
-/// the key 3, and how near to them a pair is that figure: keypads are not off by 0.4 % in the row
-/// and 1.6 % in the column at once.
-const R1: (f32, f32) = (700.0, 1500.0);
-const R1_TUNING: (f32, f32) = (1.5, 3.5);
+/// Where the pair 700 and 1500 Hz of signalling system R1 (ITU-T Q.322) is found, beside the key 3:
+/// its column may be 1.5 % high, 1499.2 Hz.
+const R1_ROW: RangeInclusive<f32> = 698.5..=701.5;
+const R1_COLUMN: RangeInclusive<f32> = 1499.5..=1503.5;
 
 /// A row and a column: places in [`FREQUENCIES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +95,16 @@ impl Moment {
     pub(super) fn sounds(&self, (row, column): (f32, f32)) -> bool {
         self.row.power >= row * 0.25 && self.column.power >= column * 0.25
     }
+
+    /// A quarter of the window and more is silent: none of it holds another sound as loud.
+    fn is_weaker(&self, (row, column): (f32, f32)) -> bool {
+        self.energy < (row + column) * 0.75
+    }
+
+    /// Half of the window and more is silent, by the peaks of what sounded.
+    pub(super) fn is_quiet(&self, (row, column): (f32, f32)) -> bool {
+        self.energy < (row + column) * 0.5
+    }
 }
 
 /// A key that is down for sure.
@@ -126,31 +141,38 @@ impl Trail {
     /// The key that sounds now, if it has for long enough.
     pub(super) fn press(&self) -> Option<Press> {
         let pair = self.latest().next()?.pair?;
-        let same = unbroken(self.latest(), move |m| m.pair == Some(pair));
+        let same = self.latest().take_while(|m| m.pair == Some(pair));
         let peak = same.clone().fold((0.0_f32, 0.0_f32), |(row, column), m| {
             (row.max(m.row.power), column.max(m.column.power))
         });
-        let sounding = unbroken(self.latest(), move |m| m.pair == Some(pair) && m.sounds(peak));
-        let steps = sounding.clone().count();
+        let sounding = self.sounding(pair, peak);
+        let steps = sounding.clone().last()?.0 + 1;
+        let moments = sounding.map(|(_, moment)| moment);
         let long = [(SHORTEST, PURE), (LONG, PURE_WHEN_LONG)];
+        let count = moments.clone().count();
         long.into_iter()
-            .any(|(least, pure)| steps >= least && is_key(pair, sounding.clone().take(least), pure))
+            .any(|(least, pure)| count >= least && is_key(pair, moments.clone().take(least), pure))
             .then_some(Press { pair, peak, steps })
     }
-}
 
-/// Those moments that are so, up to a break of more than [`BREAK`] that are not.
-fn unbroken<'a>(
-    moments: impl Iterator<Item = &'a Moment> + Clone,
-    is_so: impl Fn(&Moment) -> bool + Clone,
-) -> impl Iterator<Item = &'a Moment> + Clone {
-    let mut missing = 0;
-    let judged = moments.map_while(move |moment| {
-        let so = is_so(moment);
-        missing = if so { 0 } else { missing + 1 };
-        (missing <= BREAK).then_some((so, moment))
-    });
-    judged.filter_map(|(so, moment)| so.then_some(moment))
+    /// The moments in which a pair sounds, latest first, each with its age. Short breaks are left
+    /// out.
+    fn sounding(
+        &self,
+        pair: Pair,
+        peak: (f32, f32),
+    ) -> impl Iterator<Item = (usize, &Moment)> + Clone {
+        let mut broken = 0;
+        let part = self.latest().enumerate().map_while(move |(age, moment)| {
+            if moment.pair == Some(pair) && moment.sounds(peak) {
+                broken = 0;
+                return Some(Some((age, moment)));
+            }
+            broken += 1;
+            (broken <= BREAK && moment.is_weaker(peak)).then_some(None)
+        });
+        part.flatten()
+    }
 }
 
 /// A tone as it was measured.
@@ -173,9 +195,12 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, tone: &Tone) {
-        self.turn = (self.turn.0 + tone.turn.0, self.turn.1 + tone.turn.1);
-        self.length += tone.turn_length;
         self.power += tone.power;
+        let level = tone.turn_length / tone.power;
+        if LEVEL.contains(&level) {
+            self.turn = (self.turn.0 + tone.turn.0, self.turn.1 + tone.turn.1);
+            self.length += tone.turn_length;
+        }
     }
 
     /// The tone, if it is steady and near its frequency. What the window took from a tone
@@ -184,14 +209,21 @@ impl Sums {
         let frequency = FREQUENCIES.get(at)?;
         let (re, im) = self.turn;
         let off = im.atan2(re) / (TAU * seconds(LAG));
-        let is_steady = re.hypot(im) >= STEADY * self.length;
+        let is_steady =
+            re.hypot(im) >= STEADY * self.length && self.length >= LEVEL_PART * self.power;
         if !is_steady || off.abs() > TUNING * frequency {
             return None;
         }
-        let angle = PI * off * seconds(WINDOW);
-        let kept = if angle.abs() < 1e-3 { 1.0 } else { angle.sin() / angle };
+        let kept = kept(off * seconds(WINDOW));
         Some(Found { hz: frequency + off, power: self.power / (kept * kept) })
     }
+}
+
+/// The part of its amplitude that a tone keeps, which turns so often in a window against its
+/// frequency's.
+fn kept(turns: f32) -> f32 {
+    let sinc = if turns.abs() < 1e-3 { 1.0 } else { (PI * turns).sin() / (PI * turns) };
+    sinc * (1.0 + TAPER * turns * turns / (1.0 - turns * turns))
 }
 
 /// Whether these moments of a pair are one key.
@@ -207,7 +239,7 @@ fn is_key<'a>(pair: Pair, moments: impl Iterator<Item = &'a Moment>, pure: f32) 
         return false;
     };
     let both = row.power + column.power;
-    let is_r1 = (row.hz - R1.0).abs() < R1_TUNING.0 && (column.hz - R1.1).abs() < R1_TUNING.1;
+    let is_r1 = R1_ROW.contains(&row.hz) && R1_COLUMN.contains(&column.hz);
     both >= pure * (energy + BELOW * below)
         && (TWIST.0..=TWIST.1).contains(&(column.power / row.power))
         && !is_r1
