@@ -103,7 +103,7 @@ pub fn fuzz_wire(data: &[u8]) {
 /// Reads every typed value, and what it prints as once more.
 #[allow(clippy::expect_used, reason = "a fuzz target reports by a panic")]
 fn touch(message: &Message) {
-    use crate::message::{NameAddr, Uri, Via};
+    use crate::message::{Described, NameAddr, Uri, Via, session_description};
     let headers = message.headers();
     let addresses = [headers.from(), headers.to(), headers.contact()];
     for address in addresses.into_iter().flatten() {
@@ -115,6 +115,10 @@ fn touch(message: &Message) {
     for via in headers.all(&crate::message::HeaderName::VIA, Via::parse).unwrap_or_default() {
         assert_eq!(Via::parse(&via.to_string()).as_ref(), Ok(&via));
         let _ = (via.received(), via.rport(), via.branch());
+    }
+    let described = session_description(headers.content_type(), message.body());
+    if let Described::By(sdp) = described {
+        assert!(sdp.len() <= message.body().len(), "a part is no longer than the whole");
     }
     if let Message::Request(request) = message {
         assert_eq!(Uri::parse(&request.uri.to_string()).as_ref(), Ok(&request.uri));
