@@ -139,12 +139,12 @@ impl Health {
         self.lock().get(&trunk).is_none_or(|entry| entry.breaker.is_passable(now))
     }
 
-    /// Forgets all trunks but these: one that was removed or changed begins anew.
+    /// Forgets all trunks but these.
     pub fn keep(&self, is_kept: impl Fn(TrunkId) -> bool) {
         self.lock().retain(|trunk, _| is_kept(*trunk));
     }
 
-    /// Forgets what is known of one trunk.
+    /// Forgets what is known of one trunk: it was changed and begins anew.
     pub fn forget(&self, trunk: TrunkId) {
         self.lock().remove(&trunk);
     }

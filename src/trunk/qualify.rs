@@ -35,7 +35,7 @@ pub struct Qualify {
 #[derive(Debug)]
 struct Turn {
     updated_at: Millis,
-    /// `None`: it is being asked.
+    /// `None`: it is being asked, or never is.
     due: Option<Instant>,
 }
 
@@ -62,19 +62,17 @@ impl Qualify {
         turns.retain(|id, _| trunks.iter().any(|(trunk, _)| trunk.id == *id));
         self.health.keep(|id| trunks.iter().any(|(trunk, _)| trunk.id == id));
         for (trunk, target) in trunks {
-            let Some(every) = every(trunk) else {
-                turns.remove(&trunk.id);
-                continue;
-            };
-            let first = now + rand::rng().random_range(Duration::ZERO..FIRST.min(every));
-            let anew = || Turn { updated_at: trunk.updated_at, due: Some(first) };
+            let every = every(trunk);
+            let first = |every| now + rand::rng().random_range(Duration::ZERO..FIRST.min(every));
+            let anew = || Turn { updated_at: trunk.updated_at, due: every.map(first) };
             let turn = turns.entry(trunk.id).or_insert_with(anew);
             if turn.updated_at != trunk.updated_at {
                 self.health.forget(trunk.id);
                 *turn = anew();
             }
-            if turn.due.is_some_and(|due| due <= now) {
-                turn.due = None;
+            if let Some(every) = every
+                && turn.due.take_if(|due| *due <= now).is_some()
+            {
                 tokio::spawn(ask(
                     self.sip.clone(),
                     Arc::clone(&self.health),

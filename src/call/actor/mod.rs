@@ -175,11 +175,13 @@ impl Actor {
         }
     }
 
-    /// What a leg shows of its trunk: for the breaker, to which a 503 and a mere 100 say nothing,
-    /// and for the counters.
+    /// What an INVITE of ours shows of its trunk: for the breaker, to which a 503 and a mere 100 say
+    /// nothing, and for the counters.
     fn judge(&mut self, input: &Input) {
         let Input::Sip(no, event) = input else { return };
-        let Some(leg) = self.legs.iter_mut().find(|leg| leg.no == *no) else { return };
+        let Some(leg) = self.legs.iter_mut().find(|leg| leg.no == *no && leg.is_open) else {
+            return;
+        };
         let Some(candidate) = self.candidates.get(leg.trunk) else { return };
         let Services { health, traffic, .. } = &self.inner.services;
         let (now, id, name) = (Instant::now(), candidate.id, &candidate.name);
@@ -193,10 +195,8 @@ impl Actor {
                     Failure::Timeout => missed("no answer to INVITE"),
                     Failure::Transport(why) => missed(why),
                 }
-                if std::mem::take(&mut leg.is_open) {
-                    traffic.ended(name, None);
-                }
-                return;
+                leg.is_open = false;
+                return traffic.ended(name, None);
             }
             _ => return,
         };
@@ -206,7 +206,8 @@ impl Actor {
         if let Some(sent) = leg.unanswered.take() {
             traffic.rang(name, now.saturating_duration_since(sent));
         }
-        if code.is_some() && std::mem::take(&mut leg.is_open) {
+        if code.is_some() {
+            leg.is_open = false;
             traffic.ended(name, code);
         }
     }

@@ -73,6 +73,20 @@ async fn one_that_is_asked_in_vain() {
     node.stop().await;
 }
 
+/// What was found of a trunk as it was says nothing of it as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_changed_begins_anew() {
+    let closed = UdpSocket::bind((own_address(), 0)).unwrap();
+    let dead = format!("sip:{}", closed.local_addr().unwrap());
+    drop(closed);
+    let asked = TrunkSettings { qualify_secs: 1, ..TrunkSettings::new("trunk-0", &dead) };
+    let node = Node::with_trunks(vec![asked], false, "").await;
+    becomes(&node, false).await;
+    node.operate(&["trunk", "add", "trunk-0", "--uri", &dead, "--qualify", "0"]).await;
+    eventually(10, "nothing is known of it", || async { reachable(&node).await.is_null() }).await;
+    node.stop().await;
+}
+
 /// Nobody asks this one: its calls tell. It is alone at its address, and its port is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_calls_found_silent() {
