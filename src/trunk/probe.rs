@@ -48,7 +48,7 @@ impl Answer {
 pub async fn options(sip: &config::Sip, trunk: &Trunk, timeout: Duration) -> Probe {
     let target =
         match Target::resolve(&Resolver::new(&sip.dns_servers), Instant::now(), trunk).await {
-            Ok(target) => target,
+            Ok((target, _)) => target,
             Err(error) => return Probe { remote: None, answer: Err(error.to_string()) },
         };
     Probe { remote: Some(target.remote), answer: ask(sip, &target, timeout).await }

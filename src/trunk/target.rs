@@ -108,7 +108,7 @@ pub struct Addressing {
 }
 
 impl Target {
-    /// Finds where the trunk is.
+    /// Finds where the trunk is, and until when that holds where the DNS said so.
     ///
     /// # Errors
     /// [`TargetError`].
@@ -116,9 +116,9 @@ impl Target {
         resolver: &Resolver,
         now: Instant,
         trunk: &Trunk,
-    ) -> Result<Self, TargetError> {
+    ) -> Result<(Self, Option<Instant>), TargetError> {
         let found = look_up(resolver, now, &dialled(&trunk.settings.uri)?).await?;
-        Self::at(trunk, found.route)
+        Ok((Self::at(trunk, found.route)?, found.until))
     }
 
     /// The trunk where it is known to be.
@@ -355,12 +355,7 @@ impl Targets {
         if let Some(known) = self.lock().get(&trunk.id).filter(is_fresh) {
             return Ok(Arc::clone(&known.target));
         }
-        let found = match dialled(&trunk.settings.uri) {
-            Ok(uri) => look_up(&self.resolver, now, &uri).await,
-            Err(error) => Err(error),
-        };
-        let found = found.and_then(|found| Ok((Target::at(trunk, found.route)?, found.until)));
-        match found {
+        match Target::resolve(&self.resolver, now, trunk).await {
             Ok((target, until)) => {
                 let target = Arc::new(target);
                 let until = until.unwrap_or(now + KNOWN_FOR);

@@ -12,7 +12,8 @@ async fn target(change: impl FnOnce(&mut TrunkSettings)) -> Result<Target, Targe
         created_at: Millis(0),
         updated_at: Millis(0),
     };
-    Target::resolve(&Resolver::new(&[]), Instant::now(), &trunk).await
+    let found = Target::resolve(&Resolver::new(&[]), Instant::now(), &trunk).await;
+    found.map(|(target, _)| target)
 }
 
 fn number(text: &str) -> Number {

@@ -317,16 +317,15 @@ impl Search<'_> {
     ) -> Result<Route, ResolveError> {
         let found = self.dns.lookup_ip(name).await.map_err(|error| fault(&error))?;
         self.until = self.until.min(found.valid_until());
-        // As a set: a name may give an address twice.
-        let addresses: BTreeSet<IpAddr> = found.iter().collect();
-        if addresses.is_empty() {
-            return Err(ResolveError::None);
+        let mut ways = Vec::new();
+        for ip in found.iter() {
+            let way = Way { remote: SocketAddr::new(ip, port), transport };
+            // A name may give an address twice.
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
         }
-        let given = found.iter().filter({
-            let mut left = addresses;
-            move |ip| left.remove(ip)
-        });
-        Ok(Route::of(given.map(|ip| Way { remote: SocketAddr::new(ip, port), transport })))
+        if ways.is_empty() { Err(ResolveError::None) } else { Ok(Route::of(ways)) }
     }
 
     /// The records of a name; none where there are none.
