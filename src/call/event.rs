@@ -3,14 +3,14 @@
 //! It knows what each says. It refuses to know when one is sent; that is the machine's. Start at
 //! [`Event`]; [`schemas`] describes them for the OpenAPI document.
 
-use kaphila_media::dtmf::DigitMethod;
 use kaphila_media::sdp::Codec;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{PlayTo, RecordingView};
-use super::cause::{EndReason, EndedBy, Status};
+use super::api::RecordingView;
+use super::cause::Status;
+use super::schema;
 use super::view::{AmdShown, AmdView, GatherShown, GatherView, RecordingShown};
 use crate::store::{Direction, Ended, FinishedRecording, Millis, NewEvent};
 
@@ -67,9 +67,9 @@ events! {
     }
     /// A key was pressed.
     DtmfReceived = "dtmf.received" {
-        #[schemars(schema_with = "key")]
+        #[schemars(schema_with = "schema::key")]
         digit: String,
-        #[schemars(schema_with = "digit_method")]
+        #[schemars(schema_with = "schema::digit_method")]
         method: &'static str,
         /// How long it was down.
         duration_ms: u32,
@@ -87,7 +87,7 @@ events! {
     }
     /// A digit counts for the gather.
     GatherProgress = "gather.progress" {
-        #[schemars(schema_with = "key")]
+        #[schemars(schema_with = "schema::key")]
         digit: String,
         /// Those so far.
         digits: String,
@@ -108,7 +108,7 @@ events! {
     TtsPlayed = "tts.played" {
         text: String,
         playback_id: String,
-        #[schemars(schema_with = "play_to")]
+        #[schemars(schema_with = "schema::play_to")]
         method: &'static str,
         /// How much of it was heard.
         duration_ms: i64,
@@ -119,7 +119,7 @@ events! {
     PlaybackFinished = "playback.finished" {
         file: String,
         playback_id: String,
-        #[schemars(schema_with = "play_to")]
+        #[schemars(schema_with = "schema::play_to")]
         method: &'static str,
         /// How much of it was heard.
         duration_ms: i64,
@@ -152,7 +152,7 @@ events! {
     }
     /// The call is over: its last event.
     Ended = "call.ended" {
-        #[schemars(schema_with = "end_reason")]
+        #[schemars(schema_with = "schema::end_reason")]
         end_reason: String,
         /// Q.850.
         #[schemars(regex(pattern = "^[0-9]{1,3}$"))]
@@ -166,7 +166,7 @@ events! {
         sip_status: Option<i64>,
         sip_reason: Option<String>,
         sip_call_id: Option<String>,
-        #[schemars(schema_with = "ended_by")]
+        #[schemars(schema_with = "schema::ended_by")]
         ended_by: String,
         /// The INVITEs, in order.
         attempts: Vec<Attempt>,
@@ -250,7 +250,7 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QualityShown {
-    #[schemars(schema_with = "codec")]
+    #[schemars(schema_with = "schema::codec")]
     pub(crate) codec: Option<&'static str>,
     /// Mean opinion score, 1 to 4.5.
     pub(crate) mos: Option<f64>,
@@ -343,7 +343,7 @@ struct Head<'a> {
     /// From 1, without gaps: an event may come twice, and a later one before one that is sent
     /// again.
     sequence_number: i64,
-    #[schemars(schema_with = "direction")]
+    #[schemars(schema_with = "schema::direction")]
     direction: &'static str,
     /// Who is at the other end.
     number: &'a str,
@@ -370,38 +370,4 @@ struct Head<'a> {
 /// `const` of `event`.
 pub(crate) fn schemas(generator: &mut SchemaGenerator) -> (Schema, Schema) {
     (Head::json_schema(generator), Event::json_schema(generator))
-}
-
-fn words(all: impl IntoIterator<Item = &'static str>) -> Schema {
-    json_schema!({ "type": "string", "enum": all.into_iter().collect::<Vec<_>>() })
-}
-
-fn direction(_: &mut SchemaGenerator) -> Schema {
-    words([Direction::Outbound, Direction::Inbound].map(Direction::as_str))
-}
-
-fn digit_method(_: &mut SchemaGenerator) -> Schema {
-    let all = [DigitMethod::Rfc4733, DigitMethod::Inband, DigitMethod::Info];
-    words(all.map(DigitMethod::as_str))
-}
-
-fn key(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "pattern": "^[0-9*#A-D]$" })
-}
-
-fn play_to(_: &mut SchemaGenerator) -> Schema {
-    words(PlayTo::ALL.map(PlayTo::as_str))
-}
-
-fn end_reason(_: &mut SchemaGenerator) -> Schema {
-    words(EndReason::ALL.map(EndReason::as_str))
-}
-
-fn ended_by(_: &mut SchemaGenerator) -> Schema {
-    words(EndedBy::ALL.map(EndedBy::as_str))
-}
-
-fn codec(_: &mut SchemaGenerator) -> Schema {
-    let words = Codec::ALL.into_iter().map(|codec| Value::from(codec.name()));
-    json_schema!({ "enum": words.chain([Value::Null]).collect::<Vec<_>>() })
 }

@@ -21,6 +21,7 @@ mod place;
 mod receive;
 mod recover;
 mod registry;
+pub(crate) mod schema;
 mod trace;
 mod view;
 

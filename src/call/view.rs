@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use kaphila_media::amd::{self, Cause, Figures, Verdict};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::api::RecordingView;
 use super::cause::Status;
+use super::schema;
 use crate::store::{AmdResult, Direction, Millis};
 
 /// A live call.
@@ -161,9 +162,9 @@ impl RecordingView {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AmdShown {
-    #[schemars(schema_with = "amd_status")]
+    #[schemars(schema_with = "schema::amd_status")]
     status: &'static str,
-    #[schemars(schema_with = "amd_cause")]
+    #[schemars(schema_with = "schema::amd_cause")]
     cause: &'static str,
     /// 0 to 1.
     confidence: f64,
@@ -203,12 +204,4 @@ pub struct RecordingShown {
     filename: String,
     recording_id: String,
     method: &'static str,
-}
-
-fn amd_status(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": amd::Status::ALL.map(amd::Status::name) })
-}
-
-fn amd_cause(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": Cause::ALL.map(Cause::name) })
 }

@@ -3,24 +3,10 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
-use crate::call::{
-    AmdMode, AmdStatus, EndReason, MAX_DIGITS, PlayTo, RecordingChannels, SPEECH_ENGINES,
-};
+use crate::call::schema::words;
+pub(super) use crate::call::schema::{end_reason, play_to};
+use crate::call::{AmdMode, AmdStatus, MAX_DIGITS, PlayTo, RecordingChannels, SPEECH_ENGINES};
 use crate::store::{CallStatus, Millis};
-
-/// One of these words.
-fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> Schema {
-    let all: Vec<&str> = all.into_iter().collect();
-    json_schema!({ "type": "string", "enum": all })
-}
-
-pub(super) fn play_to(_: &mut SchemaGenerator) -> Schema {
-    words(PlayTo::ALL.map(PlayTo::as_str))
-}
-
-pub(super) fn end_reason(_: &mut SchemaGenerator) -> Schema {
-    words(EndReason::ALL.map(EndReason::as_str))
-}
 
 pub(super) fn speech(_: &mut SchemaGenerator) -> Schema {
     words(SPEECH_ENGINES)

@@ -5,7 +5,7 @@
 //! Start at [`Detector::push`].
 //!
 //! ```text
-//!  samples ─► correlator ─2 ms─► window of 16 ms ─► trail of the last 64 ms ─► press
+//!  samples ─► correlator ─1 ms─► window of 16 ms ─► trail of the last 64 ms ─► press
 //!              8 waves            strongest row and column     long? pure? in tune?
 //! ```
 //!
@@ -59,7 +59,7 @@ const DBM0: f32 = 32768.0 * 32768.0 / 2.0 / 2.075;
 const FAINTEST: f32 = DBM0 * 1e-4;
 
 /// The part of a window's power that its strongest row and column make at least, to be looked at.
-/// A tone 1.5 % beside its frequency loses 40 % in the window.
+/// A tone 1.5 % beside its frequency loses a fifth in the window.
 const ROUGHLY: f32 = 0.3;
 /// How many times stronger than the other one of them may be.
 const ONE_SIDED: f32 = 25.0;

@@ -1,7 +1,6 @@
 //! Trunks by name (RFC 3263): dnsmasq says where they are, SIPp is there.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -141,10 +140,8 @@ async fn a_domain_may_say_that_it_has_no_sip() {
     let records = ["--srv-host=_sip._udp.carrier.test".to_owned(), host("carrier", own)];
     let Some(dns) = Dnsmasq::start(60, &records).await else { return };
     let node = node(&dns).await;
-    let began = tokio::time::Instant::now();
     let (_, answer) = node.make_call(NUMBER).await;
     assert_eq!(answer["code"], "ORIGINATION_FAILED", "{answer}");
-    assert!(began.elapsed() < Duration::from_secs(3), "nobody is waited for");
     let trace = node.trace(answer["callId"].as_str().unwrap()).await;
     assert!(trace.contains("its DNS says that there is no SIP server"), "{trace}");
     node.stop().await;

@@ -34,20 +34,25 @@ async fn and_the_call_is_answered_and_talks() {
         }
         ladder = ladder.answer_sdp("200 OK", Sdp::at(ear.port)).expect("ACK").hung_up();
         let Some(carrier) = Sipp::carrier_at(ip, &ladder, 1).await else { return };
-        let node = Node::start(&[carrier.address]).await;
-        let call = node.place("14155550100").await;
-        node.event(&call, "call.answered").await;
-        ear.hears().await;
-        node.command("/hangup", json!({ "callId": call })).await;
-        let end = node.event(&call, "call.ended").await;
-        let told = (&end["status"], &end["endReason"], &end["hangupCause"]);
-        assert_eq!(told, (&"completed".into(), &"api_hangup".into(), &"16".into()), "{order:?}");
-        assert_eq!(end["attempts"].as_array().unwrap().len(), 1, "{order:?}");
-        let names: Vec<_> = node.events(&call).iter().map(|it| it["event"].clone()).collect();
-        assert_eq!(names[..2], ["call.initiated", "call.answered"], "{order:?}");
-        carrier.finish().await;
-        node.stop().await;
+        talks(carrier, ear, &format!("{order:?}")).await;
     }
+}
+
+/// A call is answered, talks and is hung up; nothing else is heard of it.
+async fn talks(carrier: Sipp, ear: Ear, what: &str) {
+    let node = Node::start(&[carrier.address]).await;
+    let call = node.place("14155550100").await;
+    node.event(&call, "call.answered").await;
+    ear.hears().await;
+    node.command("/hangup", json!({ "callId": call })).await;
+    let end = node.event(&call, "call.ended").await;
+    let told = (&end["status"], &end["endReason"], &end["hangupCause"]);
+    assert_eq!(told, (&"completed".into(), &"api_hangup".into(), &"16".into()), "{what}");
+    assert_eq!(end["attempts"].as_array().unwrap().len(), 1, "{what}");
+    let names: Vec<_> = node.events(&call).iter().map(|it| it["event"].clone()).collect();
+    assert_eq!(names[..2], ["call.initiated", "call.answered"], "{what}");
+    carrier.finish().await;
+    node.stop().await;
 }
 
 /// A SIP-I carrier: the description is one part of several.
@@ -61,15 +66,7 @@ async fn and_with_isup_beside_the_description() {
         .expect("ACK")
         .hung_up();
     let Some(carrier) = Sipp::carrier_at(ip, &ladder, 1).await else { return };
-    let node = Node::start(&[carrier.address]).await;
-    let call = node.place("14155550100").await;
-    node.event(&call, "call.answered").await;
-    ear.hears().await;
-    node.command("/hangup", json!({ "callId": call })).await;
-    let end = node.event(&call, "call.ended").await;
-    assert_eq!(end["status"], "completed", "{end}");
-    carrier.finish().await;
-    node.stop().await;
+    talks(carrier, ear, "SIP-I").await;
 }
 
 /// The INVITE is forked: one telephone plays early media, another one is picked up (RFC 3261

@@ -3,6 +3,7 @@
 
 mod dialling;
 mod ending;
+mod failing_over;
 mod gathering;
 mod ladder;
 mod receiving;
