@@ -34,8 +34,9 @@ pub enum NumberError {
 }
 
 impl Number {
-    /// Cleans `text`: strips the separators (space, `-`, `.`, parentheses), then one leading `+`
-    /// or `00`, and keeps 3–15 digits.
+    /// Cleans `text`: strips the separators (space, `-`, `.`, parentheses), then the
+    /// leading `+` and `00`, and keeps 3–15 digits. No country's code begins with 0, so `+00` and
+    /// `0000` say no more than `+`: a list of denied prefixes is not passed by saying it twice.
     ///
     /// # Errors
     /// [`NumberError`] where something else is in it or the length is wrong.
@@ -45,12 +46,11 @@ impl Number {
         }
         let kept: String =
             text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
-        let digits = match kept.strip_prefix('+') {
-            Some(rest) => rest,
-            // "000" is a number of its own (and an emergency number), not a prefix and a "0".
-            None if kept.len() > MIN_DIGITS => kept.strip_prefix("00").unwrap_or(&kept),
-            None => &kept,
-        };
+        let mut digits = kept.strip_prefix('+').unwrap_or(&kept);
+        // "000" is a number of its own (and an emergency number), not a prefix and a "0".
+        while let Some(rest) = digits.strip_prefix("00").filter(|_| digits.len() > MIN_DIGITS) {
+            digits = rest;
+        }
         if digits.is_empty() {
             return Err(NumberError::Empty);
         }
@@ -105,6 +105,9 @@ mod tests {
             ("+1 (415) 555-0100", "14155550100"),
             ("1.415.555.0100", "14155550100"),
             ("0 0 44 20", "4420"),
+            ("+004490123456", "4490123456"),
+            ("00004490123456", "4490123456"),
+            ("+00112", "112"),
             ("0447700900123", "0447700900123"),
             ("112", "112"),
             ("000", "000"),

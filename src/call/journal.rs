@@ -35,6 +35,7 @@ pub(super) struct Batch {
 enum Change {
     Dialled(String, Leg),
     Answered(crate::store::Answered),
+    Heard(crate::store::AmdResult),
     Ended(Box<crate::store::Ended>),
     RecordingStarted(crate::store::NewRecording),
     RecordingFinished(crate::store::FinishedRecording),
@@ -75,6 +76,7 @@ impl Journal {
                     batch.change = Some(Change::Dialled(name, leg));
                 }
                 Write::Answered(answered) => batch.change = Some(Change::Answered(answered)),
+                Write::Heard(amd) => batch.change = Some(Change::Heard(amd)),
                 Write::Ended(ended) => batch.change = Some(Change::Ended(ended)),
                 Write::RecordingStarted(it) => batch.change = Some(Change::RecordingStarted(it)),
                 Write::RecordingFinished(it) => {
@@ -102,6 +104,7 @@ impl Batch {
                 store.append_events(call, now, events).await
             }
             Some(Change::Answered(it)) => store.answered(call, it, events).await.map(drop),
+            Some(Change::Heard(it)) => store.heard(call, now, it, events).await,
             Some(Change::Ended(it)) => store.ended(call, *it, events).await.map(drop),
             Some(Change::RecordingStarted(it)) => store.recording_started(call, it, events).await,
             Some(Change::RecordingFinished(it)) => store.recording_finished(call, it, events).await,
@@ -119,6 +122,7 @@ impl Batch {
             None => "events",
             Some(Change::Dialled(..)) => "dialled",
             Some(Change::Answered(_)) => "answered",
+            Some(Change::Heard(_)) => "verdict",
             Some(Change::Ended(_)) => "ended",
             Some(Change::RecordingStarted(_)) => "recording started",
             Some(Change::RecordingFinished(_)) => "recording finished",

@@ -80,6 +80,8 @@ pub struct Settings {
     pub media_address: Option<IpAddr>,
     /// Where recordings are written.
     pub recordings: PathBuf,
+    /// Whether calls are recorded of which nobody says; `false`: only where a request asks for it.
+    pub record: bool,
 }
 
 impl Default for Settings {
@@ -95,6 +97,7 @@ impl Default for Settings {
             rtp_timeout: Some(Duration::from_secs(60)),
             media_address: None,
             recordings: PathBuf::from("recordings"),
+            record: true,
         }
     }
 }

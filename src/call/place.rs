@@ -19,8 +19,8 @@ use super::machine::{Clock, Setup, TrunkSetup};
 use super::{Inner, PlaceAnswer, PlaceOutcome, PlaceRefusal, PlaceRequest, Settings, Status};
 use crate::number::{Number, prefixes_permit};
 use crate::store::{
-    self, Authenticated, CallRef, Direction, KeyTrunks, Millis, NewCall, NewEvent, PlaceError,
-    StoreError, Trunk, TrunkId,
+    self, Authenticated, CallRef, Direction, KeyId, KeyTrunks, Millis, NewCall, NewEvent,
+    PlaceError, StoreError, Trunk, TrunkId,
 };
 use crate::trunk::limits::{Caps, Over, Permit};
 use crate::trunk::route::{self, NoRoute};
@@ -79,20 +79,26 @@ impl Placing {
             Err(over) => return Err(self.or_no_credit(over_key(over)).await),
         };
         if self.inner.registry.is_draining() {
+            key.give_back();
             return Err(self.or_no_credit(PlaceRefusal::Draining).await);
         }
         let whole = server_caps(&self.inner.settings);
         let Ok(capacity) = self.inner.registry.capacity.admit(now, (), whole) else {
+            key.give_back();
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
         let Some(admitted) = self.admit(now, &trunks, &order).await else {
+            key.give_back();
             return Err(self.or_no_credit(PlaceRefusal::TrunkLimit).await);
         };
         let Some((media, events)) = open_media(&self.inner) else {
+            let first = admitted.candidates.first().map(|first| first.id);
+            self.take_back(first, admitted.trunk, admitted.previous, key);
             return Err(self.or_no_credit(PlaceRefusal::AtCapacity).await);
         };
         let permits = Permits { key, _capacity: capacity };
-        let clock = Clock { at: now, wall };
+        // Anew: names may have taken seconds, and rows are listed by when they came.
+        let clock = Clock { at: Instant::now(), wall: Millis::wall_clock() };
         let (call, outcome) = self.begin(clock, caller, admitted, permits, media, events).await?;
         drop(placing); // the call has a task of its own now
         let outcome = outcome.await.map_err(|_| PlaceRefusal::Internal)?;
@@ -206,10 +212,7 @@ impl Placing {
         let placed = match stored {
             Ok(placed) => placed,
             Err(error) => {
-                // Nothing was placed: neither a cap nor the round robin has moved.
-                self.inner.registry.take_start_back(self.auth.key, first.id, admitted.previous);
-                admitted.trunk.give_back();
-                permits.key.give_back();
+                self.take_back(Some(first.id), admitted.trunk, admitted.previous, permits.key);
                 return Err(refusal(error));
             }
         };
@@ -230,6 +233,21 @@ impl Placing {
             },
         );
         Ok((placed.call, outcome))
+    }
+
+    /// Nothing was placed: neither a cap nor the round robin has moved.
+    fn take_back(
+        &self,
+        first: Option<TrunkId>,
+        trunk: Permit<TrunkId>,
+        previous: Option<TrunkId>,
+        key: Permit<KeyId>,
+    ) {
+        if let Some(first) = first {
+            self.inner.registry.take_start_back(self.auth.key, first, previous);
+        }
+        trunk.give_back();
+        key.give_back();
     }
 
     fn row(
@@ -261,7 +279,8 @@ impl Placing {
     }
 
     fn is_recorded(&self) -> bool {
-        self.request.record.unwrap_or(self.auth.record_default)
+        let unasked = self.auth.record_default && self.inner.settings.record;
+        self.request.record.unwrap_or(unasked)
     }
 
     /// What builds `call.initiated` once the call's id is known.

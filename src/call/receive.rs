@@ -153,7 +153,7 @@ impl Receiving<'_> {
             use_amd: false,
             voice_name: Some(DEFAULT_VOICE.to_owned()),
             ring_timeout_ms: super::machine::millis(RING_TIME),
-            record: key.record_default,
+            record: self.is_recorded(key),
             trunk: Some((trunk.id, trunk.settings.name.clone())),
             leg: leg(&self.call, dialog),
             dialog: Some(dialog.to_string()),
@@ -198,6 +198,11 @@ impl Receiving<'_> {
         }
     }
 
+    /// Nobody asks for it: as the key and the server say.
+    fn is_recorded(&self, key: &Authenticated) -> bool {
+        key.record_default && self.inner.settings.record
+    }
+
     fn setup(
         &self,
         key: &Authenticated,
@@ -226,7 +231,7 @@ impl Receiving<'_> {
             amd: None,
             voice_name: DEFAULT_VOICE.to_owned(),
             ring_timeout: RING_TIME,
-            record: key.record_default,
+            record: self.is_recorded(key),
             channels: RecordingChannels::default(),
             record_early_media: false,
             trunks: vec![candidate.setup(own_address(settings, media), settings)],

@@ -3,6 +3,7 @@
 //!
 //! It knows open rows. It refuses to know how calls live. Start at [`recover`].
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 use super::Status;
 use super::api::RecordingView;
 use super::event::{Event, Subject};
+use super::view::AmdView;
 use crate::number::Number;
 use crate::store::{
     Direction, Ended, FinishedRecording, Millis, NewEvent, OpenCall, Recording, Store, StoreError,
@@ -50,8 +52,12 @@ pub async fn recover(
     now: Millis,
 ) -> Result<Recovered, StoreError> {
     let legs = end_legs(store, sip).await?;
-    let recordings = repair(store, recordings, now).await?;
-    let calls = store.close_open_calls(now, |call, ended| vec![call_ended(call, ended)]).await?;
+    let repaired = repair(store, recordings, now).await?;
+    let recordings = repaired.len();
+    let ended = move |call: &OpenCall, ended: &Ended| {
+        vec![call_ended(call, ended, repaired.get(&*call.row.call_id).cloned())]
+    };
+    let calls = store.close_open_calls(now, ended).await?;
     Ok(Recovered { calls: calls.len(), legs, recordings })
 }
 
@@ -76,14 +82,21 @@ async fn end_legs(store: &Store, sip: &Sip) -> Result<usize, StoreError> {
 }
 
 /// Each with its `recording.completed` in one transaction; also where the call had ended already.
-async fn repair(store: &Store, folder: &Path, now: Millis) -> Result<usize, StoreError> {
+/// By call.
+async fn repair(
+    store: &Store,
+    folder: &Path,
+    now: Millis,
+) -> Result<HashMap<String, RecordingView>, StoreError> {
     let unfinished = store.unfinished_recordings().await?;
+    let mut repaired = HashMap::new();
     for (call, row) in &unfinished {
         let finished = finished(&folder.join(&row.filename), row, now);
         let event = recording_completed(call, row, &finished);
         store.recording_finished(&call.call, finished, vec![event]).await?;
+        repaired.insert(call.row.call_id.clone(), view(row));
     }
-    Ok(unfinished.len())
+    Ok(repaired)
 }
 
 /// What a repaired file holds.
@@ -104,11 +117,7 @@ fn finished(path: &Path, row: &Recording, now: Millis) -> FinishedRecording {
 }
 
 fn recording_completed(call: &OpenCall, row: &Recording, finished: &FinishedRecording) -> NewEvent {
-    let recording = RecordingView {
-        recording_id: row.recording_id.clone(),
-        filename: row.filename.clone(),
-        active: false,
-    };
+    let recording = view(row);
     let status = match call.row.status {
         open if call.row.ended_at.is_none() => status_at_the_end(open),
         ended => ended,
@@ -117,15 +126,23 @@ fn recording_completed(call: &OpenCall, row: &Recording, finished: &FinishedReco
     event(call, &what, (finished.at, status), Some(recording))
 }
 
+fn view(row: &Recording) -> RecordingView {
+    RecordingView {
+        recording_id: row.recording_id.clone(),
+        filename: row.filename.clone(),
+        active: false,
+    }
+}
+
 /// What a call becomes that died with its process.
 fn status_at_the_end(status: Status) -> Status {
     if status == Status::Answered { Status::Completed } else { Status::Failed }
 }
 
-fn call_ended(call: &OpenCall, ended: &Ended) -> NewEvent {
+fn call_ended(call: &OpenCall, ended: &Ended, recording: Option<RecordingView>) -> NewEvent {
     let sip_call_id = Some(call.leg.sip_call_id.clone());
     let what = Event::ended(ended, sip_call_id, Vec::new(), None);
-    event(call, &what, (ended.at, ended.status), None)
+    event(call, &what, (ended.at, ended.status), recording)
 }
 
 /// The next event of a call.
@@ -138,6 +155,7 @@ fn event(
     let row = &call.row;
     let metadata: Option<Map<String, Value>> =
         row.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let amd = row.amd().as_ref().and_then(AmdView::of_row);
     let subject = Subject {
         call_id: &row.call_id,
         direction: Direction::from_word(&row.direction),
@@ -146,7 +164,7 @@ fn event(
         caller_id: row.caller_id.as_deref(),
         status,
         metadata: metadata.as_ref(),
-        amd: None,
+        amd: amd.as_ref(),
         gather: None,
         recording,
     };

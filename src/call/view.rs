@@ -56,7 +56,7 @@ pub struct AmdView {
     /// 0–1.
     pub confidence: f64,
     /// When it was decided, in ms from the answer.
-    pub decided_ms: u32,
+    pub decided_ms: Option<u32>,
     /// What was measured; `None` where nothing was.
     pub figures: Option<Figures>,
 }
@@ -72,9 +72,20 @@ impl AmdView {
         Self::without_figures(amd::Status::Unknown, Cause::NoAudio, after)
     }
 
+    /// As its row has it; `None` where there is no verdict in it.
+    pub(crate) fn of_row(row: &AmdResult) -> Option<Self> {
+        Some(Self {
+            status: amd::Status::ALL.into_iter().find(|it| it.name() == row.status)?,
+            cause: Cause::ALL.into_iter().find(|it| it.name() == row.cause)?,
+            confidence: row.confidence,
+            decided_ms: None,
+            figures: None,
+        })
+    }
+
     fn without_figures(status: amd::Status, cause: Cause, after: Duration) -> Self {
         let decided_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
-        Self { status, cause, confidence: 0.0, decided_ms, figures: None }
+        Self { status, cause, confidence: 0.0, decided_ms: Some(decided_ms), figures: None }
     }
 
     /// As events and `/calls` show it.
@@ -103,7 +114,7 @@ impl From<&Verdict> for AmdView {
             status: verdict.status,
             cause: verdict.cause,
             confidence: (f64::from(verdict.confidence) * 1000.0).round() / 1000.0,
-            decided_ms: verdict.decided_ms,
+            decided_ms: Some(verdict.decided_ms),
             figures: Some(verdict.figures),
         }
     }
@@ -168,8 +179,8 @@ pub struct AmdShown {
     cause: &'static str,
     /// 0 to 1.
     confidence: f64,
-    /// From the answer.
-    decided_ms: u32,
+    /// From the answer; `null` in what is told of a call whose server stopped.
+    decided_ms: Option<u32>,
     figures: Option<FiguresShown>,
 }
 

@@ -129,9 +129,9 @@ impl Fields {
             .transpose()
     }
 
-    /// The members that are there, by name.
+    /// The members that are there, by name; what is null is not.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
     }
 }
 

@@ -67,8 +67,6 @@ pub struct App {
     pub ring_timeout: Duration,
     /// The detector's parameters before a request's own.
     pub amd: AmdParams,
-    /// Whether calls are recorded unless the request or the key says otherwise.
-    pub record: bool,
     /// Who speaks, as `/health` tells it.
     pub speech: &'static str,
     /// The proxies whose word is taken for the client's address.

@@ -17,7 +17,7 @@ use crate::call::{
     Placed, RecordingChannels,
 };
 use crate::number::Number;
-use crate::store::{Authenticated, Millis};
+use crate::store::Millis;
 
 /// The most JSON a customer may attach to a call, in bytes.
 const MAX_METADATA: usize = 2_048;
@@ -32,7 +32,7 @@ pub(super) async fn make_call(
     State(app): State<App>,
     Counted { auth, body, idempotency }: Counted,
 ) -> Result<Response, ApiError> {
-    let mut request = read(&app, &auth, &body)?;
+    let mut request = read(&app, &body)?;
     let turn = match &idempotency {
         Some(token) => match idempotency::place(&app, &auth, token).await? {
             idempotency::Place::Repeated(answer) => return Ok(answer),
@@ -123,7 +123,7 @@ impl Shown {
     }
 }
 
-fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, ApiError> {
+fn read(app: &App, body: &Fields) -> Result<PlaceRequest, ApiError> {
     if body.get("numbers").is_some() {
         return Err(ApiError::invalid("numbers: lists are not built yet; send one number a call"));
     }
@@ -142,7 +142,7 @@ fn read(app: &App, auth: &Authenticated, body: &Fields) -> Result<PlaceRequest, 
         ring_timeout: body
             .integer("ringTimeout", 1..=MAX_RING_SECS)?
             .map_or(app.ring_timeout, Duration::from_secs),
-        record: body.boolean("record")?.or(Some(auth.record_default && app.record)),
+        record: body.boolean("record")?,
         recording_channels: body.choice("recordingChannels", &channels)?.unwrap_or_default(),
         record_early_media: false,
         metadata: metadata(body)?,
@@ -239,4 +239,19 @@ fn amd_params(mut params: AmdParams, given: &Fields) -> Result<AmdParams, ApiErr
     }
     params.check().map_err(|error| ApiError::invalid(format!("amd: {error}")))?;
     Ok(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_is_null_is_as_one_that_is_not_there() {
+        let own = AmdParams { maximum_number_of_words: 7, ..AmdParams::default() };
+        let fields = |text: &str| Fields::parse(text.as_bytes()).unwrap();
+        let nulls = r#"{"maximumNumberOfWords":null,"mode":null,"initialSilenceStatus":null}"#;
+        assert_eq!(amd_params(own, &fields(nulls)).unwrap(), own);
+        let given = amd_params(own, &fields(r#"{"maximumNumberOfWords":3}"#)).unwrap();
+        assert_eq!(given.maximum_number_of_words, 3);
+    }
 }

@@ -9,7 +9,7 @@ use super::code::Code;
 use super::download::{self, File};
 use super::error::ApiError;
 use super::{App, answer, success};
-use crate::store::Recording;
+use crate::store::{Authenticated, Recording};
 
 /// The most finished recordings that one listing shows, the newest first.
 const LISTED: u32 = 10_000;
@@ -21,7 +21,8 @@ pub(super) async fn list(
     let recordings = app.store.recordings(&auth, LISTED).await?;
     let (finished, active): (Vec<_>, Vec<_>) =
         recordings.iter().partition(|recording| recording.finished_at.is_some());
-    let active = active.into_iter().map(|recording| answer::ActiveRecording {
+    let active = active.into_iter().filter(|it| is_active(&app, &auth, it));
+    let active = active.map(|recording| answer::ActiveRecording {
         call_id: recording.call_id.clone(),
         filename: recording.filename.clone(),
         recording_id: recording.recording_id.clone(),
@@ -44,8 +45,12 @@ pub(super) async fn one(
     Path(call_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let recording = app.store.recording_of_call(&auth, &call_id).await?.ok_or_else(not_found)?;
+    let path = app.recordings.join(&recording.filename);
+    if recording.finished_at.is_some() && matches!(tokio::fs::try_exists(path).await, Ok(false)) {
+        return Err(not_found());
+    }
     Ok(success(answer::RecordingOfCall {
-        active: recording.finished_at.is_none(),
+        active: is_active(&app, &auth, &recording),
         call_id: recording.call_id,
         recording_id: recording.recording_id,
         filename: recording.filename,
@@ -89,6 +94,16 @@ pub(super) async fn stop(
         filename: recording.filename,
         recording_id: recording.recording_id,
     }))
+}
+
+/// Whether it is being written: one that was stopped is not, though its row may say so a moment
+/// longer.
+fn is_active(app: &App, auth: &Authenticated, recording: &Recording) -> bool {
+    let is_stopped = app.calls.view(auth, &recording.call_id).is_some_and(|call| {
+        let live = call.recording.as_ref();
+        live.is_some_and(|it| it.recording_id == recording.recording_id && !it.active)
+    });
+    recording.finished_at.is_none() && !is_stopped
 }
 
 async fn send(

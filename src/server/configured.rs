@@ -71,7 +71,6 @@ pub(super) fn app(config: &Config, calls: &Calls, store: &Store, speech: &'stati
         webhooks: webhook_options(config).policy,
         ring_timeout: config.calls.default_ring_timeout,
         amd: amd_params(&config.amd),
-        record: config.calls.record,
         speech,
         trusted_proxies: config.http.trusted_proxies.clone().into(),
         answering: http::Answering::default(),
@@ -135,6 +134,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         rtp_timeout: Some(config.media.rtp_timeout).filter(|timeout| !timeout.is_zero()),
         media_address: config.media.public_address,
         recordings: config.paths.recordings.clone(),
+        record: config.calls.record,
         ..Settings::default()
     }
 }

@@ -95,6 +95,9 @@ impl Store {
             What::Answered(answered, events) => {
                 self.write(ops::Answer { call, answered, events }).await
             }
+            What::Heard(now, amd, events) => {
+                self.write(ops::Heard { call, now, amd, events }).await.map(|()| true)
+            }
             What::Ended(ended, events) => self.write(ops::End { call, ended, events }).await,
             What::Events(now, events) => {
                 self.write(ops::Append { call, now, events }).await.map(|()| true)

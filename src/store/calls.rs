@@ -3,8 +3,8 @@
 use super::journal::{Record, What};
 use super::ops::Refused;
 use super::{
-    Answered, Authenticated, CallRef, CallRow, Ended, Leg, Millis, NewCall, NewEvent, OpenCall,
-    PlaceError, Placed, Remembered, Store, StoreError, ops, read,
+    AmdResult, Answered, Authenticated, CallRef, CallRow, Ended, Leg, Millis, NewCall, NewEvent,
+    OpenCall, PlaceError, Placed, Remembered, Store, StoreError, ops, read,
 };
 
 impl Store {
@@ -55,6 +55,20 @@ impl Store {
         events: Vec<NewEvent>,
     ) -> Result<bool, StoreError> {
         self.record(Record::of(call, What::Answered(answered, events))).await
+    }
+
+    /// What the detector says, with `events`. A call that has ended keeps what its end said.
+    ///
+    /// # Errors
+    /// The database; it may be called again.
+    pub async fn heard(
+        &self,
+        call: &CallRef,
+        now: Millis,
+        amd: AmdResult,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.record(Record::of(call, What::Heard(now, amd, events))).await.map(drop)
     }
 
     /// The call has ended: final row, settlement of its hold and `events` in one transaction.

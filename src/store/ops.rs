@@ -2,9 +2,9 @@
 //! that the writer may try it once more when a shared transaction failed.
 
 use super::types::{
-    Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedCalls, ImportedKey,
-    KeyChanges, Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, OwnNumber, Placed,
-    RateDecision, Remembered, Replayed, TrunkSettings,
+    AmdResult, Answered, BadLine, CallRef, Ended, FinishedRecording, ImportedCall, ImportedCalls,
+    ImportedKey, KeyChanges, Mark, NewCall, NewEvent, NewKey, NewRecording, OpenCall, OwnNumber,
+    Placed, RateDecision, Remembered, Replayed, TrunkSettings,
 };
 use super::{KeyId, Leg, Millis};
 
@@ -61,6 +61,10 @@ operation!(
 operation!(
     /// Hold to deduction; `false`: it had been answered or ended already.
     Answer { call: CallRef, answered: Answered, events: Vec<NewEvent> } -> bool
+);
+operation!(
+    /// The detector's verdict.
+    Heard { call: CallRef, now: Millis, amd: AmdResult, events: Vec<NewEvent> } -> ()
 );
 operation!(
     /// The end; `false`: it had ended already.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use kaphila::store::{
-    Answered, CallStatus, Idempotency, Leg, NewRecording, PlaceError, Store, SyncMode,
+    AmdResult, Answered, CallStatus, Idempotency, Leg, NewRecording, PlaceError, Store, SyncMode,
 };
 
 use crate::store_fixture::{Database, NOW, call, end, event, key};
@@ -23,6 +23,8 @@ async fn at_the_last_heartbeat_with_its_hold_settled_and_call_ended_queued() {
             Answered { at: NOW.plus(2_000), trunk: Some("t".into()), dialog: "route set".into() };
         let events = vec![event(2, "call.answered")];
         store.answered(&talking.call, answered, events).await.unwrap();
+        let verdict = AmdResult { status: "HUMAN".into(), cause: "HUMAN".into(), confidence: 0.9 };
+        store.heard(&talking.call, NOW.plus(3_000), verdict.clone(), vec![]).await.unwrap();
         store.ended(&over.call, end(CallStatus::Busy, 1), vec![event(2, "e")]).await.unwrap();
         store.heartbeat(NOW.plus(60_500)).await.unwrap();
         drop(store);
@@ -32,6 +34,8 @@ async fn at_the_last_heartbeat_with_its_hold_settled_and_call_ended_queued() {
             .close_open_calls(NOW.plus(100_000), |open, ended| {
                 assert_eq!(ended.end_reason, "server_shutdown");
                 assert_eq!(ended.answered_at, open.row.answered_at);
+                let status = open.row.answered_at.map(|_| 200);
+                assert_eq!((ended.sip_status, &ended.amd), (status, &open.row.amd()));
                 vec![event(open.next_sequence, "call.ended")]
             })
             .await
@@ -46,6 +50,7 @@ async fn at_the_last_heartbeat_with_its_hold_settled_and_call_ended_queued() {
         assert_eq!(row.ended_at, Some(NOW.plus(60_500)));
         assert_eq!(row.hangup_cause.as_deref(), Some("41"));
         let row = store.call(&auth, talking.call.call_id()).await.unwrap().unwrap();
+        assert_eq!(row.amd(), Some(verdict), "what was told stands");
         // From the answer at 2 s to the last sign of life at 60.5 s, rounded down.
         assert_eq!((row.status, row.duration), (CallStatus::Completed, 58));
         assert_eq!(store.ledger_sums(&secrets.key_id).await.unwrap(), (9, 0));

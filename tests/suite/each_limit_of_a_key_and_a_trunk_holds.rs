@@ -244,6 +244,19 @@ async fn calls_a_second_of_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_further_on_counts_for_no_rate() {
+    let place = Place::with(1, Callee::Rings).await;
+    place.key(KeyChanges { max_cps: Some(2), ..KeyChanges::default() }).await;
+    place.trunk(0, |it| it.max_channels = Some(1)).await;
+    let first = place.call(NUMBER, json!({})).await.body["callId"].clone();
+    for _ in 0..3 {
+        place.refused(NUMBER, json!({}), 503, "TRUNK_LIMIT").await;
+    }
+    assert_eq!(place.api.post("/hangup", json!({ "callId": first })).await.status, 200);
+    place.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_at_a_time_of_a_trunk() {
     let place = Place::with(2, Callee::Rings).await;
     place.trunk(0, |it| it.max_channels = Some(1)).await;

@@ -207,6 +207,7 @@ const OF_THE_SERVER: &[&str] = &[
     "CountRequest",
     "TrunkTried",
     "Answer",
+    "Heard",
     "End",
     "Append",
     "Remember",

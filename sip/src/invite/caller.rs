@@ -101,6 +101,8 @@ impl Calling {
             tls_name: common.link.name.as_deref().map(str::to_owned),
         };
         cx.tell(LegEvent::Answered {
+            status: answer.status,
+            reason: answer.reason.clone(),
             body: body_of(&answer.headers, &answer.body),
             dialog: Box::new(state),
         });

@@ -27,6 +27,10 @@ pub enum LegEvent {
     ///
     /// [`hang_up`]: crate::endpoint::Endpoint::hang_up
     Answered {
+        /// 200–299.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
         /// The answer; for an INVITE without an offer, the offer.
         body: Option<Body>,
         /// What a later process needs to send BYE.

@@ -188,7 +188,7 @@ impl Actor {
         let missed = |why| health.missed(now, id, name, why);
         let code = match event {
             LegEvent::Provisional { .. } => None,
-            LegEvent::Answered { .. } => Some(200),
+            LegEvent::Answered { status, .. } => Some(*status),
             LegEvent::Refused { status, .. } => Some(*status),
             LegEvent::NoAnswer(why) => {
                 match why {

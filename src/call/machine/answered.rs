@@ -11,7 +11,7 @@ use crate::call::api::AmdMode;
 use crate::call::cause::{self, Status};
 use crate::call::event::Event;
 use crate::call::view::AmdView;
-use crate::store::Answered;
+use crate::store::{AmdResult, Answered};
 
 /// How long a key was down where an INFO does not say.
 const INFO_DIGIT_MS: u32 = 250;
@@ -187,7 +187,7 @@ impl Machine {
     fn decide(&mut self, now: Instant, view: AmdView) {
         self.timers.stop(Timer::Verdict);
         let awaited = self.verdict_is_awaited();
-        self.amd = Amd::Decided(view);
+        self.note_verdict(view);
         self.changed = true;
         if awaited {
             self.emit_answered(now);
@@ -201,9 +201,15 @@ impl Machine {
             return;
         }
         self.trace.note(now, format_args!("amd revised {} ({verdict})", verdict.status));
-        self.amd = Amd::Decided(AmdView::from(verdict));
+        self.note_verdict(AmdView::from(verdict));
         self.changed = true;
         self.emit(now, Event::AmdResult { revised: true });
+    }
+
+    /// Stored at once: should this process die, the end of the call must not deny what was told.
+    fn note_verdict(&mut self, view: AmdView) {
+        self.effects.push(Effect::Store(Write::Heard(AmdResult::from(&view))));
+        self.amd = Amd::Decided(view);
     }
 
     fn rtp_timeout(&mut self, now: Instant) {

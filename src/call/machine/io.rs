@@ -14,7 +14,7 @@ use super::NewPlayback;
 use crate::call::api::{
     CommandError, GatherRequest, PlaceOutcome, PlaybackStarted, RecordingChannels, RecordingView,
 };
-use crate::store::{Answered, Ended, FinishedRecording, NewEvent, NewRecording};
+use crate::store::{AmdResult, Answered, Ended, FinishedRecording, NewEvent, NewRecording};
 
 /// An INVITE of this call, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +161,8 @@ pub(crate) enum Write {
     Dialled(Destination, Identity),
     /// The 200.
     Answered(Answered),
+    /// The detector's verdict, the one that stands.
+    Heard(AmdResult),
     /// The end.
     Ended(Box<Ended>),
     /// An event.

@@ -110,7 +110,10 @@ impl Machine {
             LegEvent::Provisional { status, reason: _, body } => {
                 self.provisional(now, leg, status, body);
             }
-            LegEvent::Answered { body, dialog } => self.answer(now, leg, body, &dialog),
+            LegEvent::Answered { status, reason, body, dialog } => {
+                self.record_final(now, leg, status, reason);
+                self.answer(now, leg, body, &dialog);
+            }
             LegEvent::Refused { status, reason, q850, retry_after, contacts } => {
                 self.record_final(now, leg, status, reason);
                 self.refused(now, leg, status, q850, retry_after, &contacts);
@@ -175,13 +178,11 @@ impl Machine {
 
     fn answer(&mut self, now: Instant, leg: LegNo, body: Option<Body>, dialog: &DialogState) {
         let Some(it) = self.legs.get_mut(leg.0) else { return };
-        it.provisional.get_or_insert(now.saturating_duration_since(it.started));
         // The answer may have come in a 183 already, and the 200 need not repeat it.
         let agreed = match body {
             Some(body) => it.negotiation.handle_answer(&body.bytes).map_err(|e| e.to_string()),
             None => it.negotiation.agreed().cloned().ok_or_else(|| "none".to_owned()),
         };
-        self.record_final(now, leg, 200, "OK".to_owned());
         match agreed {
             Ok(agreed) => {
                 self.effects.push(Effect::Connect(leg, Box::new(agreed)));

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::store::Millis;
 use crate::store::types::{
-    Answered, CallRef, Ended, FinishedRecording, KeyId, Leg, NewEvent, NewRecording,
+    AmdResult, Answered, CallRef, Ended, FinishedRecording, KeyId, Leg, NewEvent, NewRecording,
 };
 
 /// Hexadecimal digits of a line's checksum.
@@ -40,6 +40,8 @@ pub(in crate::store) enum What {
     TrunkTried(String, Leg),
     /// The answer.
     Answered(Answered, Vec<NewEvent>),
+    /// The detector's verdict.
+    Heard(Millis, AmdResult, Vec<NewEvent>),
     /// The end.
     Ended(Ended, Vec<NewEvent>),
     /// Events alone.

@@ -5,7 +5,7 @@ use sqlx::{Pool, Row};
 use super::history::{self, Counted};
 use super::{Apply, Db, Tx, outbox};
 use crate::store::ops::{
-    Answer, Append, CloseOpen, End, Heartbeat, Place, Refused, Remember, TrunkTried,
+    Answer, Append, CloseOpen, End, Heard, Heartbeat, Place, Refused, Remember, TrunkTried,
 };
 use crate::store::types::{
     CallRef, CallRow, CallStatus, Direction, Ended, KeyId, Leg, NewCall, OpenCall, Placed,
@@ -220,6 +220,22 @@ impl Apply for Answer {
         }
         outbox::insert(tx, &self.call, answered.at, &self.events).await?;
         Ok(charged.is_some())
+    }
+}
+
+impl Apply for Heard {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE calls SET amd_status = $2, amd_cause = $3, amd_confidence = $4 \
+             WHERE id = $1 AND ended_at IS NULL",
+        )
+        .bind(self.call.id)
+        .bind(&self.amd.status)
+        .bind(&self.amd.cause)
+        .bind(self.amd.confidence)
+        .execute(&mut *tx.conn)
+        .await?;
+        outbox::insert(tx, &self.call, self.now, &self.events).await
     }
 }
 
@@ -452,10 +468,10 @@ fn crashed(row: &CallRow, alive: Millis) -> Ended {
         ended_by: "system".to_owned(),
         answered_at: row.answered_at,
         duration_secs: row.answered_at.map_or(0, |answered| at.since(answered) / Millis::SECOND),
-        sip_status: None,
-        sip_reason: None,
+        sip_status: row.answered_at.map(|_| 200),
+        sip_reason: row.answered_at.map(|_| "OK".to_owned()),
         trunk: row.trunk.clone(),
-        amd: None,
+        amd: row.amd(),
         attempts: None,
         quality: None,
     }

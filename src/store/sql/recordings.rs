@@ -97,14 +97,16 @@ pub(in crate::store) async fn by_filename(
     sqlx::query_as(BY_FILENAME).bind(key).bind(filename).fetch_optional(pool).await
 }
 
-/// Every key's recordings that began before `before`, oldest first: for the operator.
+/// Every key's finished recordings that began before `before`, oldest first: for the operator.
 pub(in crate::store) async fn before(
     pool: &Pool<Db>,
     before: Millis,
     limit: i64,
 ) -> Result<Vec<Recording>, sqlx::Error> {
-    const BEFORE: &str =
-        recordings!("WHERE r.started_at < $1 ORDER BY r.started_at, r.recording_id LIMIT $2");
+    const BEFORE: &str = recordings!(
+        "WHERE r.started_at < $1 AND r.finished_at IS NOT NULL \
+         ORDER BY r.started_at, r.recording_id LIMIT $2"
+    );
     sqlx::query_as(BEFORE).bind(before).bind(limit).fetch_all(pool).await
 }
 

@@ -319,6 +319,18 @@ pub struct CallRow {
     pub amd_confidence: Option<f64>,
 }
 
+impl CallRow {
+    /// The detector's verdict, if there is one.
+    #[must_use]
+    pub fn amd(&self) -> Option<AmdResult> {
+        Some(AmdResult {
+            status: self.amd_status.clone()?,
+            cause: self.amd_cause.clone()?,
+            confidence: self.amd_confidence?,
+        })
+    }
+}
+
 /// A call that had not ended when its process died.
 #[derive(Clone, Debug)]
 pub struct OpenCall {

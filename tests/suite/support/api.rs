@@ -47,7 +47,6 @@ impl Api {
             webhooks: WebhookPolicy { allow_http: true, allow_private: true },
             ring_timeout: Duration::from_secs(30),
             amd: kaphila_media::amd::Params::default(),
-            record: true,
             speech: "local",
             trusted_proxies: Arc::default(),
             answering: http::Answering::default(),

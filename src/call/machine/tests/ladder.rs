@@ -178,7 +178,12 @@ impl Ladder {
 
     pub(super) fn ok_with(&mut self, sdp: Option<&'static str>) {
         let body = sdp.map(kaphila_sip::invite::Body::sdp);
-        self.sip(LegEvent::Answered { body, dialog: Box::new(DIALOG.parse().unwrap()) });
+        self.sip(LegEvent::Answered {
+            status: 200,
+            reason: "OK".to_owned(),
+            body,
+            dialog: Box::new(DIALOG.parse().unwrap()),
+        });
     }
 
     pub(super) fn refused(&mut self, status: u16) {
@@ -337,6 +342,7 @@ impl Ladder {
             Effect::Record(_, _) => "record".to_owned(),
             Effect::CloseMedia => "close media".to_owned(),
             Effect::Store(Write::Dialled(to, _)) => format!("row dialled {}", name(to.trunk)),
+            Effect::Store(Write::Heard(amd)) => format!("row heard {}", amd.status),
             Effect::Store(Write::Answered(row)) => {
                 self.answered.push(row);
                 "row answered".to_owned()

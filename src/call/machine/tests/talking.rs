@@ -150,7 +150,7 @@ fn a_synchronous_verdict_is_what_call_answered_waits_for() {
     call.expect(&["reply playing", "play 0"]);
     call.at(1_200);
     hears(&mut call, AmdStatus::Human, Cause::Human);
-    call.expect(&["call.answered"]);
+    call.expect(&["row heard HUMAN", "call.answered"]);
     let event = call.event("call.answered");
     assert_eq!(event["amd"]["status"], "HUMAN");
     assert_eq!(event["amd"]["cause"], "HUMAN");
@@ -174,7 +174,7 @@ fn an_asynchronous_verdict_follows_call_answered() {
     ]);
     assert_eq!(call.event("call.answered")["amd"], Value::Null);
     hears(&mut call, AmdStatus::Machine, Cause::MaxWords);
-    call.expect(&["amd.result"]);
+    call.expect(&["row heard MACHINE", "amd.result"]);
     assert_eq!(call.event("amd.result")["amd"]["status"], "MACHINE");
     assert_eq!(call.event("amd.result")["revised"], false);
 }
@@ -185,7 +185,7 @@ fn a_verdict_that_is_taken_back_is_told_and_call_ended_carries_the_last() {
     hears(&mut call, AmdStatus::Human, Cause::Human);
     let revised = verdict(AmdStatus::Machine, Cause::LongGreeting);
     call.input(Input::Media(MediaEvent::AmdRevised(revised)));
-    call.expect(&["call.answered", "amd.result"]);
+    call.expect(&["row heard HUMAN", "call.answered", "row heard MACHINE", "amd.result"]);
     assert_eq!(call.event("amd.result")["revised"], true);
     call.bye();
     call.media_closed();
@@ -200,6 +200,7 @@ fn a_hang_up_before_the_verdict_is_notsure_by_hangup() {
     call.bye();
     call.media_closed();
     call.expect(&[
+        "row heard NOTSURE",
         "call.answered",
         "close media",
         "ended",
@@ -217,7 +218,7 @@ fn a_detector_that_never_speaks_does_not_hold_call_answered_for_ever() {
     call.at(5_999);
     call.expect(&[]);
     call.at(6_000);
-    call.expect(&["call.answered"]);
+    call.expect(&["row heard UNKNOWN", "call.answered"]);
     let amd = &call.event("call.answered")["amd"];
     assert_eq!((&amd["status"], &amd["cause"]), (&json!("UNKNOWN"), &json!("NOAUDIO")));
 }
@@ -333,7 +334,7 @@ fn recording_started_follows_call_answered() {
     call.recording_started();
     call.expect(&["row recording started"]);
     hears(&mut call, AmdStatus::Human, Cause::Human);
-    call.expect(&["call.answered", "recording.started"]);
+    call.expect(&["row heard HUMAN", "call.answered", "recording.started"]);
 }
 
 #[test]
@@ -417,6 +418,7 @@ fn nothing_is_told_of_a_recording_before_call_answered() {
     ]);
     hears(&mut call, AmdStatus::Human, Cause::Human);
     call.expect(&[
+        "row heard HUMAN",
         "call.answered",
         "recording.started",
         "recording.stopped",
