@@ -111,6 +111,11 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// Our requests go on from this number: that of one which the early dialog has seen.
+    pub(crate) fn raise_cseq(&mut self, seq: u32) {
+        self.local_cseq = self.local_cseq.max(seq);
+    }
+
     /// The ACK of a 2xx to our INVITE with `cseq` (§13.2.2.4).
     pub fn ack(&self, cseq: u32) -> Request {
         self.request_with(Method::Ack, cseq)

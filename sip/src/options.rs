@@ -8,7 +8,7 @@ use crate::message::{
 };
 
 /// Every method that is built: Allow says no other.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO";
 
 /// The bodies a request may bring: session descriptions, alone or among others, and digits in INFO.
 const ACCEPT: &str = "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf";
@@ -23,9 +23,19 @@ pub(crate) fn accept_types(headers: &mut Headers) {
     headers.push(HeaderName::ACCEPT, HeaderValue::from_static(ACCEPT));
 }
 
-/// Supported: no extension that has an option tag is built yet.
+/// The extensions that are built: reliable provisionals (RFC 3262) and session timers (RFC 4028).
+const EXTENSIONS: [&str; 2] = ["100rel", "timer"];
+
+/// Supported.
 pub(crate) fn supported(headers: &mut Headers) {
-    headers.push(HeaderName::SUPPORTED, HeaderValue::from_static(""));
+    headers.push(HeaderName::SUPPORTED, HeaderValue::from_static("100rel, timer"));
+}
+
+/// The extensions that a request requires and that are not built (RFC 3261 §8.2.2.3).
+pub(crate) fn not_built(request: &Request) -> Vec<&str> {
+    let required = request.headers.get_all(&HeaderName::REQUIRE).map(str::trim);
+    let is_built = |tag: &&str| EXTENSIONS.iter().any(|it| it.eq_ignore_ascii_case(tag));
+    required.filter(|tag| !is_built(tag)).collect()
 }
 
 /// A response to `request` with what each response of its status must tell: 405 Allow (RFC 3261
@@ -40,8 +50,8 @@ pub(crate) fn response(request: &Request, status: u16) -> Response {
     response
 }
 
-/// The answer to a request that does nothing to a call: OPTIONS (RFC 3261 §11.2); PRACK, for none
-/// of our provisionals asks for one; methods that are known and not built (405, §8.2.1) or not
+/// The answer to a request that does nothing to a call: OPTIONS (RFC 3261 §11.2); a PRACK for no
+/// provisional of ours; methods that are known and not built (405, §8.2.1) or not
 /// known (501, §21.5.2).
 pub(crate) fn outside_of_calls(request: &Request) -> Response {
     match request.method {

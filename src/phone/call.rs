@@ -217,6 +217,7 @@ const fn ended_by(ended: &kaphila_sip::invite::Ended) -> &'static str {
         kaphila_sip::invite::Ended::Far { .. } => "caller",
         kaphila_sip::invite::Ended::NoAck => "no ack",
         kaphila_sip::invite::Ended::Lost => "lost",
+        kaphila_sip::invite::Ended::Expired => "session expired",
     }
 }
 

@@ -141,12 +141,11 @@ fn near_name(rng: &mut StdRng, outside: &Path) -> String {
 /// 15 digits, `*` or `#`; `None` is a 400.
 fn meant(text: &str) -> Option<String> {
     let kept = text.replace([' ', '-', '.', '(', ')'], "");
-    let digits = match kept.as_bytes() {
-        [b'+', ..] => &kept[1..],
-        // "000" is a number, and an emergency number too.
-        [b'0', b'0', _, _, ..] => &kept[2..],
-        _ => &kept,
-    };
+    let mut digits = kept.strip_prefix('+').unwrap_or(&kept);
+    // "000" is a number, and an emergency number too.
+    while let [b'0', b'0', _, _, ..] = digits.as_bytes() {
+        digits = &digits[2..];
+    }
     let known = digits.bytes().all(|byte| b"0123456789*#".contains(&byte));
     (known && (3..=15).contains(&digits.len())).then(|| digits.to_owned())
 }

@@ -170,7 +170,10 @@ impl Endpoint {
                     if let Some(entry) = self.legs.get_mut(&id) {
                         entry.leg.note_sent(&request);
                     }
-                    self.start_request(now, user, path, request, is_large_ok);
+                    let is_invite = request.method == Method::Invite;
+                    let timer_b = is_invite.then(|| self.config.timers.transaction_timeout());
+                    let how = How { timer_b, is_large_ok, ..How::default() };
+                    self.start(now, user, path, request, how);
                 }
                 Effect::Send { mut request, remote } => {
                     let Some(path) = self.route(id, remote, &mut request, false) else { continue };

@@ -8,7 +8,9 @@ use super::config::{InviteError, OptionsId, OptionsSpec};
 use super::schedule::Owner;
 use super::table::{ClientUser, Path};
 use crate::auth::Credentials;
-use crate::invite::{Failure, Identity, InviteSpec, Leg, LegId, Link, Orphan, token};
+use crate::invite::{
+    Failure, Identity, InviteSpec, Leg, LegId, Link, Orphan, ask_for_extensions, token,
+};
 use crate::limits::ORPHAN_CSEQ_MARGIN;
 use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Scheme, Uri};
 use crate::options::{accept_types, allow};
@@ -22,7 +24,7 @@ pub(super) struct Asked {
 }
 
 /// Headers that the stack writes itself.
-const RESERVED: [HeaderName; 15] = [
+const RESERVED: [HeaderName; 19] = [
     HeaderName::VIA,
     HeaderName::FROM,
     HeaderName::TO,
@@ -34,6 +36,10 @@ const RESERVED: [HeaderName; 15] = [
     HeaderName::ALLOW,
     HeaderName::SUPPORTED,
     HeaderName::REQUIRE,
+    HeaderName::SESSION_EXPIRES,
+    HeaderName::MIN_SE,
+    HeaderName::RSEQ,
+    HeaderName::RACK,
     HeaderName::CONTENT_TYPE,
     HeaderName::CONTENT_LENGTH,
     HeaderName::AUTHORIZATION,
@@ -140,6 +146,7 @@ impl Endpoint {
         let uri = &spec.request_uri;
         let mut request = request(&spec.identity, Method::Invite, uri, from, to, link)?;
         allow(&mut request.headers);
+        ask_for_extensions(&mut request.headers, spec.body.is_some());
         self.introduce(&mut request);
         for (name, value) in &spec.headers {
             request.headers.push(name.clone(), value.clone());

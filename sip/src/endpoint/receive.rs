@@ -10,7 +10,7 @@ use super::reply::{Received, refusal_of, reply_to};
 use super::table::{Merge, Path, Server, ServerMachine};
 use super::{Endpoint, Network};
 use crate::dialog::{Dialog, DialogState};
-use crate::invite::{IncomingCall, Leg, LegId, Link, body_of};
+use crate::invite::{IncomingCall, Leg, LegId, Link, body_of, session_refusal};
 use crate::limits::{MAX_SERVER_TRANSACTIONS, OVERLOAD_RETRY_AFTER};
 use crate::message::{HeaderName, Message, Method, Request, Scheme, Transport, Via};
 use crate::options::{outside_of_calls, response};
@@ -209,6 +209,9 @@ impl Endpoint {
         }
         if request.contact().is_err() {
             return self.reply(&received, 400); // §8.1.1.8: an INVITE has one
+        }
+        if let Some(refusal) = session_refusal(request) {
+            return self.reply_with(None, &received, refusal);
         }
         if self.legs.len() >= self.config.max_legs || self.servers.len() >= MAX_SERVER_TRANSACTIONS
         {

@@ -9,7 +9,7 @@ use super::Endpoint;
 use super::table::Path;
 use crate::invite::LegId;
 use crate::message::{HeaderName, HeaderValue, Method, Request, Response, Transport, Via};
-use crate::options::{is_offer_understood, response};
+use crate::options::{is_offer_understood, not_built, response};
 use crate::transaction::ServerKey;
 
 /// A request, and how it came.
@@ -81,7 +81,7 @@ pub(super) fn reply_to(via: &Via, remote: SocketAddr) -> SocketAddr {
 /// What a request asks for that is not built: extensions (420, §8.2.2.3), encodings and bodies
 /// (415, §8.2.3), other answers than ours (406).
 pub(super) fn refusal_of(request: &Request) -> Option<Response> {
-    let required: Vec<&str> = request.headers.get_all(&HeaderName::REQUIRE).collect();
+    let required = not_built(request);
     if !required.is_empty() {
         let mut refusal = response(request, 420);
         if let Ok(names) = HeaderValue::try_from(required.join(", ")) {

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::effect::push_reason;
+use super::refresh::Refreshing;
+use super::reliable::{RAck, is_prack_of};
 use super::respond::{accept, body_of, check_in_dialog, is_from_far_end, set_body};
+use super::session_timer::{self, SessionTimer, Wants};
 use super::{
     Body, Common, Context, Effect, Ended, Handled, Ignored, LegEvent, Over, Purpose, State, q850,
 };
@@ -26,6 +29,15 @@ pub(super) struct Answered {
     unacked: Option<Unacked>,
     /// A hang-up that waits for the ACK (§15), and its Reason.
     hang_up: Option<Option<HeaderValue>>,
+    /// The Call-ID is ours (§14.1).
+    pub(super) is_caller: bool,
+    /// What we sent last to describe the session.
+    pub(super) description: Option<Body>,
+    /// RFC 4028, where both ends agreed on it.
+    pub(super) session: Option<SessionTimer>,
+    pub(super) refreshing: Refreshing,
+    /// Callee: our last reliable provisional, whose PRACK may come late.
+    pub(super) provisional: Option<RAck>,
 }
 
 /// A re-INVITE or UPDATE to be answered.
@@ -85,19 +97,60 @@ impl Unacked {
 
 impl Answered {
     /// The far end has answered our INVITE.
-    pub(super) fn by_callee(cx: &Context<'_>, dialog: Dialog) -> Self {
+    pub(super) fn by_callee(
+        cx: &Context<'_>,
+        dialog: Dialog,
+        invite: &Request,
+        answer: &Response,
+    ) -> Self {
         let repeats_until = cx.now + cx.timers.transaction_timeout();
-        Self { dialog, repeats_until, offer: None, unacked: None, hang_up: None }
+        let mut it = Self::new(dialog, repeats_until);
+        it.is_caller = true;
+        it.description = body_of(&invite.headers, &invite.body);
+        it.session = SessionTimer::of_answer(cx.now, answer);
+        it.refreshing.learn(&answer.headers);
+        it
+    }
+
+    fn new(dialog: Dialog, repeats_until: Instant) -> Self {
+        Self {
+            dialog,
+            repeats_until,
+            offer: None,
+            unacked: None,
+            hang_up: None,
+            is_caller: false,
+            description: None,
+            session: None,
+            refreshing: Refreshing::default(),
+            provisional: None,
+        }
     }
 
     /// We have answered the far end's.
-    pub(super) fn by_us(cx: &Context<'_>, dialog: Dialog, unacked: Unacked) -> Self {
-        let unacked = Some(unacked);
-        Self { dialog, repeats_until: cx.now, offer: None, unacked, hang_up: None }
+    pub(super) fn by_us(
+        cx: &Context<'_>,
+        dialog: Dialog,
+        unacked: Unacked,
+        session: Option<SessionTimer>,
+        description: Body,
+    ) -> Self {
+        let mut it = Self::new(dialog, cx.now);
+        it.unacked = Some(unacked);
+        it.session = session;
+        it.description = Some(description);
+        it
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.unacked.as_ref().map(|unacked| unacked.resend_at.min(unacked.give_up_at))
+        let unacked = self.unacked.as_ref().map(|it| it.resend_at.min(it.give_up_at));
+        let session = self.session.as_ref().map(SessionTimer::due);
+        unacked.into_iter().chain(session).min()
+    }
+
+    /// An exchange that the far end began is not settled, or the call is being left.
+    pub(super) fn is_busy_with_far_end(&self) -> bool {
+        self.offer.is_some() || self.unacked.is_some() || self.hang_up.is_some()
     }
 
     /// Repeats the 2xx that waits for its ACK; after 64 × T1 the dialog is ended (§13.3.1.4).
@@ -117,6 +170,24 @@ impl Answered {
             }
             Some(unacked) => {
                 unacked.repeat(cx);
+                self.keep_session(cx, common)
+            }
+            None => self.keep_session(cx, common),
+        }
+    }
+
+    /// What the session timer wants at its time (RFC 4028 §10).
+    fn keep_session(mut self: Box<Self>, cx: &mut Context<'_>, common: &Common) -> State {
+        match self.session.as_ref().and_then(|timer| timer.wants(cx.now)) {
+            Some(Wants::Bye) => {
+                if self.hang_up.is_none() {
+                    cx.tell(LegEvent::Ended(Ended::Expired));
+                }
+                let reason = self.hang_up.take().flatten();
+                self.leave(cx, common, reason.as_ref())
+            }
+            Some(Wants::Refresh) => {
+                self.refresh(cx, common);
                 State::Answered(self)
             }
             None => State::Answered(self),
@@ -144,16 +215,43 @@ impl Answered {
                 let reason = self.hang_up.take().flatten();
                 return (self.leave(cx, common, reason.as_ref()), Ok(()));
             }
-            Method::Invite => self.offer(cx, key, request),
-            Method::Update if request.body.is_empty() => {
-                cx.refresh(key, &common.link, &mut self.dialog, request);
+            Method::Invite | Method::Update => self.refresh_or_offer(cx, common, key, request),
+            Method::Prack if is_prack_of(request, self.provisional.as_ref()) => {
+                cx.respond(key, response(request, 200));
             }
-            Method::Update if self.hang_up.is_some() => cx.respond(key, response(request, 491)),
-            Method::Update => self.offer(cx, key, request),
             Method::Info => cx.take_info(key, request),
             _ => cx.respond_to_other(key, request),
         }
         (State::Answered(self), Ok(()))
+    }
+
+    /// A re-INVITE or an UPDATE: what the session timer says of it comes before what it offers.
+    fn refresh_or_offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        common: &Common,
+        key: ServerKey,
+        request: &Request,
+    ) {
+        if let Some(refusal) = session_timer::refusal_of(request) {
+            return cx.respond(key, refusal);
+        }
+        let is_update = request.method == Method::Update;
+        if is_update && request.body.is_empty() {
+            let mut ok = cx.refresh(&common.link, &mut self.dialog, request);
+            self.agree_on_session(cx, request, &mut ok);
+            return cx.respond(key, ok);
+        }
+        // Glare (§14.1): ours is out. Or the call is being left.
+        if self.refreshing.is_out || (is_update && self.hang_up.is_some()) {
+            return cx.respond(key, response(request, 491));
+        }
+        self.offer(cx, key, request);
+    }
+
+    fn agree_on_session(&mut self, cx: &Context<'_>, request: &Request, ok: &mut Response) {
+        self.refreshing.learn(&request.headers);
+        self.session = session_timer::agree(cx.now, request, ok);
     }
 
     /// §15.1.2: what is still unanswered gets 487.
@@ -201,7 +299,9 @@ impl Answered {
             Err(status) => cx.respond(key, response(&request, status.clamp(300, 699))),
             Ok(body) => {
                 self.dialog.refresh_target(request.contact().ok());
-                let answer = accept(response(&request, 200), &common.link, body);
+                self.description = Some(body.clone());
+                let mut answer = accept(response(&request, 200), &common.link, body);
+                self.agree_on_session(cx, &request, &mut answer);
                 if request.method == Method::Invite {
                     self.unacked = Some(Unacked::enter(cx, key, &request, answer, false));
                 } else {

@@ -1,10 +1,12 @@
 //! The caller's INVITE until its final answer, wanted ([`Calling`]) or not ([`Abandoned`]).
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::answered::{Answered, Leaving};
+use super::reliable::{self, Arrival, RAck};
 use super::respond::{body_of, check_in_dialog};
+use super::session_timer::{self, SessionExpires};
 use super::spec::next_branch;
 use super::{
     Common, Context, Effect, Ended, Failure, Handled, Ignored, LegEvent, Over, Purpose, State, q850,
@@ -24,13 +26,27 @@ pub(super) struct Calling {
     is_tried: bool,
     /// A provisional above 100 came.
     has_rung: bool,
+    /// The reliable ones (RFC 3262).
+    reliable: reliable::Received,
+    /// How often a 422 has raised the session's interval, and timer B of the next INVITE.
+    raised: u8,
+    no_answer: Duration,
     /// One for each To tag seen in a provisional (§12.1).
     pub(super) early: Vec<Dialog>,
 }
 
 impl Calling {
-    pub(super) fn new(invite: Request) -> Self {
-        Self { invite, is_provisional: false, is_tried: false, has_rung: false, early: Vec::new() }
+    pub(super) fn new(invite: Request, no_answer: Duration) -> Self {
+        Self {
+            invite,
+            is_provisional: false,
+            is_tried: false,
+            has_rung: false,
+            reliable: reliable::Received::default(),
+            raised: 0,
+            no_answer,
+            early: Vec::new(),
+        }
     }
 
     /// Whether the INVITE may be sent again with credentials. A telephone that rang would ring
@@ -49,7 +65,7 @@ impl Calling {
     pub(super) fn provisional(
         mut self: Box<Self>,
         cx: &mut Context<'_>,
-        common: &Common,
+        common: &mut Common,
         response: Response,
     ) -> (State, Handled) {
         self.is_provisional = true;
@@ -61,6 +77,11 @@ impl Calling {
         } else {
             self.has_rung = true;
             self.learn_early_dialog(common, &response);
+            match self.reliable.take(&response) {
+                Arrival::Unreliable => {}
+                Arrival::New(rack) => self.prack(cx, common, &response, &rack),
+                Arrival::NotNow => return (State::Calling(self), Ok(())),
+            }
             cx.tell(LegEvent::Provisional {
                 status: response.status,
                 reason: response.reason.clone(),
@@ -68,6 +89,21 @@ impl Calling {
             });
         }
         (State::Calling(self), Ok(()))
+    }
+
+    /// RFC 3262 §4.
+    fn prack(&mut self, cx: &mut Context<'_>, common: &mut Common, of: &Response, rack: &RAck) {
+        let to = of.to().ok();
+        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
+        let Some(dialog) = self.early.iter_mut().find(|it| it.remote_tag() == tag) else { return };
+        let mut request = dialog.request(Method::Prack);
+        common.early_cseq = common.early_cseq.max(dialog.local_cseq());
+        if let Ok(value) = HeaderValue::try_from(rack.to_string()) {
+            request.headers.push(HeaderName::RACK, value);
+        }
+        common.link.stamp_new(&mut request, cx);
+        let remote = common.link.resolve(dialog.next_hop());
+        cx.out.push(Effect::Transact { request, remote, purpose: Purpose::Prack });
     }
 
     fn learn_early_dialog(&mut self, common: &Common, response: &Response) {
@@ -83,17 +119,17 @@ impl Calling {
     /// §13.2.2.4: the first 2xx is the answer; its dialog's route set and target are computed
     /// anew from it.
     pub(super) fn success(
-        mut self: Box<Self>,
+        self: Box<Self>,
         cx: &mut Context<'_>,
         common: &mut Common,
         mut dialog: Dialog,
         answer: &Response,
     ) -> (State, Handled) {
+        common.ack_answer(cx, &dialog);
         if let Some(early) = self.early.iter().find(|e| e.remote_tag() == dialog.remote_tag()) {
             dialog.continue_from(early);
         }
-        self.early.clear();
-        common.ack_answer(cx, &dialog);
+        dialog.raise_cseq(common.early_cseq);
         let state = DialogState {
             dialog: dialog.clone(),
             remote: common.link.remote,
@@ -106,17 +142,48 @@ impl Calling {
             body: body_of(&answer.headers, &answer.body),
             dialog: Box::new(state),
         });
-        (State::Answered(Box::new(Answered::by_callee(cx, dialog))), Ok(()))
+        let answered = Answered::by_callee(cx, dialog, &self.invite, answer);
+        (State::Answered(Box::new(answered)), Ok(()))
     }
 
     pub(super) fn failure(
-        self: Box<Self>,
+        mut self: Box<Self>,
         cx: &mut Context<'_>,
         common: &Common,
         refusal: Response,
         in_transaction: bool,
     ) -> (State, Handled) {
+        if refusal.status == 422 && self.lengthen(&refusal) {
+            if !in_transaction {
+                common.ack_failure(cx, &self.invite, &refusal);
+            }
+            return match again(&mut self.invite, None) {
+                Some(()) => {
+                    self.is_provisional = false;
+                    let (request, timer_b) = (self.invite.clone(), self.no_answer);
+                    cx.out.push(Effect::Invite { request, timer_b });
+                    (State::Calling(self), Ok(()))
+                }
+                None => refused(cx, common, self.invite, &refusal, true, true),
+            };
+        }
         refused(cx, common, self.invite, &refusal, in_transaction, true)
+    }
+
+    /// Asks for the session's interval that the far end wants at least (RFC 4028 §7.4). Not once a
+    /// telephone has rung: it would ring twice.
+    fn lengthen(&mut self, refusal: &Response) -> bool {
+        let asked = SessionExpires::of(&self.invite.headers).map(|asked| asked.interval);
+        let Some(min) = asked.and_then(|asked| session_timer::raised(refusal, asked)) else {
+            return false;
+        };
+        if self.has_rung || self.raised == MAX_RAISED {
+            return false;
+        }
+        self.raised += 1;
+        let asked = SessionExpires { interval: min, refresher: None };
+        session_timer::ask(&mut self.invite.headers, asked, Some(min));
+        true
     }
 
     /// Timer B, or the transport failed. A branch that timed out lives on: what it answers late
@@ -193,13 +260,19 @@ impl Calling {
             Method::Update if !request.body.is_empty() => {
                 cx.respond(key, response(request, 491));
             }
-            Method::Update => cx.refresh(key, &common.link, dialog, request),
+            Method::Update => {
+                let ok = cx.refresh(&common.link, dialog, request);
+                cx.respond(key, ok);
+            }
             Method::Info => cx.take_info(key, request),
             _ => cx.respond_to_other(key, request),
         }
         (State::Calling(self), Ok(()))
     }
 }
+
+/// How often a 422 is answered: each proxy on the way may want more than the one before.
+const MAX_RAISED: u8 = 4;
 
 /// Copies of an INVITE with credentials that an earlier process may have sent, each after a challenge.
 pub(super) const MAX_COPIES: u8 = 2;
@@ -275,9 +348,10 @@ impl Abandoned {
         self: Box<Self>,
         cx: &mut Context<'_>,
         common: &mut Common,
-        dialog: Dialog,
+        mut dialog: Dialog,
     ) -> (State, Handled) {
         common.ack_success(cx, &dialog);
+        dialog.raise_cseq(common.early_cseq);
         let until = cx.now + cx.timers.transaction_timeout();
         (
             State::Leaving(Box::new(Leaving::enter(

@@ -28,6 +28,9 @@ pub(crate) struct Common {
     /// The ACK of the answer, while it waits for the owner to have noted it; at the latest until
     /// then.
     held: Option<(Ack, Instant)>,
+    /// The highest CSeq number of an early dialog: what follows in a dialog of the same tags goes on
+    /// from it.
+    pub(super) early_cseq: u32,
     /// `LegEvent::Closed` was told.
     pub(crate) is_closed: bool,
 }
@@ -63,6 +66,7 @@ impl Common {
             proofs: Vec::new(),
             acks: Vec::new(),
             held: None,
+            early_cseq: 0,
             is_closed: false,
         }
     }
@@ -126,8 +130,24 @@ impl Common {
         ack.is_some()
     }
 
+    /// Whether a 2xx is one that was ACKed before.
+    pub(super) fn has_acked(&self, response: &Response) -> bool {
+        let Ok(cseq) = response.cseq() else { return false };
+        self.acks.iter().any(|ack| ack.cseq == cseq.seq)
+    }
+
+    /// Sends the ACK of a 2xx to a re-INVITE of ours and keeps it.
+    pub(super) fn ack_refresh(&mut self, cx: &mut Context<'_>, dialog: &Dialog, cseq: u32) {
+        let ack = self.make_ack_of(cx, dialog, cseq);
+        ack.send(cx);
+        self.keep(ack);
+    }
+
     fn make_ack(&self, cx: &mut Context<'_>, dialog: &Dialog) -> Ack {
-        let cseq = dialog.local_cseq();
+        self.make_ack_of(cx, dialog, dialog.local_cseq())
+    }
+
+    fn make_ack_of(&self, cx: &mut Context<'_>, dialog: &Dialog, cseq: u32) -> Ack {
         let mut request = dialog.ack(cseq);
         self.link.stamp_new(&mut request, cx);
         let remote = self.link.resolve(dialog.next_hop());
@@ -141,16 +161,18 @@ impl Common {
     }
 
     fn keep(&mut self, ack: Ack) {
-        if self.acks.len() < MAX_ACKS {
-            // One is the rule; a vector would make room for four.
-            self.acks.reserve_exact(1);
-            self.acks.push(ack);
+        if self.acks.len() == MAX_ACKS {
+            self.acks.remove(0); // the eldest: the refreshes of a long call go on
         }
+        // One is the rule; a vector would make room for four.
+        self.acks.reserve_exact(1);
+        self.acks.push(ack);
     }
 
     /// ACK and BYE for a dialog that nobody wants.
     pub(super) fn dismiss(&mut self, cx: &mut Context<'_>, mut dialog: Dialog) {
         self.ack_success(cx, &dialog);
+        dialog.raise_cseq(self.early_cseq);
         let mut request = dialog.request(Method::Bye);
         self.link.stamp_new(&mut request, cx);
         let remote = self.link.resolve(dialog.next_hop());

@@ -22,7 +22,8 @@ pub(crate) enum Effect {
     Event(LegEvent),
     /// Start the INVITE client transaction.
     Invite { request: Request, timer_b: Duration },
-    /// Start a non-INVITE client transaction; its end comes back with `purpose`.
+    /// Start a client transaction other than that of the INVITE that makes the leg; its end comes
+    /// back with `purpose`.
     Transact { request: Request, remote: Hop, purpose: Purpose },
     /// Send outside of any transaction: the ACK of a 2xx.
     Send { request: Request, remote: Hop },
@@ -43,6 +44,10 @@ pub(crate) enum Purpose {
     StrayBye,
     /// To carry a digit.
     Info,
+    /// To take a reliable provisional.
+    Prack,
+    /// To keep the session alive: an UPDATE, or a re-INVITE.
+    Refresh,
 }
 
 /// What a leg may use while it handles an input.

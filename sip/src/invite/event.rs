@@ -103,6 +103,8 @@ pub enum Ended {
     NoAck,
     /// The far end does not know the dialog any more: 408, 481 or silence to a request of ours.
     Lost,
+    /// The session was not refreshed in time (RFC 4028 §10); BYE is sent.
+    Expired,
 }
 
 /// One arrow of a call's ladder.

@@ -29,7 +29,10 @@ mod caller;
 mod common;
 mod effect;
 mod event;
+mod refresh;
+mod reliable;
 mod respond;
+mod session_timer;
 mod spec;
 
 use std::net::IpAddr;
@@ -47,14 +50,16 @@ pub(crate) use self::common::Common;
 use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
 pub(crate) use self::respond::body_of;
+use self::session_timer::SessionExpires;
+pub(crate) use self::session_timer::refusal_of as session_refusal;
 use self::spec::is_branch_of;
 pub(crate) use self::spec::{branch, token};
 use crate::auth::{Credentials, proofs};
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::error::FieldError;
-use crate::message::{HeaderValue, Host, Method, Request, Response, Via};
-use crate::options::response;
+use crate::message::{HeaderName, HeaderValue, Headers, Host, Method, Request, Response, Via};
+use crate::options::{response, supported};
 use crate::reason::q850;
 use crate::transaction::ServerKey;
 
@@ -119,7 +124,10 @@ impl Leg {
             .with_peers(spec.peers.clone())
             .with_credentials(spec.credentials.clone(), &request);
         cx.out.push(Effect::Invite { request: request.clone(), timer_b: spec.no_answer_timeout });
-        Self { common, state: State::Calling(Box::new(Calling::new(request))) }
+        Self {
+            common,
+            state: State::Calling(Box::new(Calling::new(request, spec.no_answer_timeout))),
+        }
     }
 
     /// An INVITE that an earlier process sent: CANCEL goes out at once, for nobody knows whether
@@ -175,17 +183,18 @@ impl Leg {
         Self { common, state: State::Ringing(Box::new(ringing)) }
     }
 
-    /// Whether a response is to the INVITE that made this leg: another with our tag answers a
+    /// Whether a response is to the INVITE that made this leg, or a 2xx that was ACKed: another with our tag answers a
     /// request that we have not sent.
     pub(crate) fn is_answered_by(&self, response: &Response) -> bool {
-        match &self.common.invite {
+        let is_of_invite = match &self.common.invite {
             OurInvite::Branch(branch) => {
                 let is_of = |via: Via| via.branch().is_some_and(|it| is_branch_of(branch, it));
                 response.via().is_ok_and(is_of)
             }
             OurInvite::Forgotten => true,
             OurInvite::Theirs => false,
-        }
+        };
+        is_of_invite || self.common.has_acked(response)
     }
 
     /// Whether a request in this leg's dialogs may come from `source`.
@@ -216,7 +225,12 @@ impl Leg {
         let to = request.to().ok()?;
         let tag = to.tag().unwrap_or_default();
         let dialog = match &mut self.state {
-            State::Calling(state) => state.early.iter_mut().find(|it| it.remote_tag() == tag),
+            State::Calling(state) => {
+                let early = state.early.iter_mut().find(|it| it.remote_tag() == tag)?;
+                let seq = early.next_cseq();
+                self.common.early_cseq = self.common.early_cseq.max(seq);
+                return Some(seq);
+            }
             State::Ringing(state) => Some(&mut state.dialog),
             State::Answered(state) => Some(&mut state.dialog),
             State::Leaving(state) => Some(&mut state.dialog),
@@ -245,7 +259,8 @@ impl Leg {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let state = match &self.state {
-            State::Calling(_) | State::Ringing(_) | State::Refused => None,
+            State::Calling(_) | State::Refused => None,
+            State::Ringing(state) => state.poll_timeout(),
             State::Abandoned(state) => Some(state.until),
             State::Answered(state) => state.poll_timeout(),
             State::Leaving(_) => None, // timer F of the BYE
@@ -261,6 +276,7 @@ impl Leg {
         }
         self.step(cx, |state, cx, common| match state {
             State::Abandoned(state) if state.until <= cx.now => (state.expire(cx), Ok(())),
+            State::Ringing(state) => (state.handle_timeout(cx), Ok(())),
             State::Answered(state) => (state.handle_timeout(cx, common), Ok(())),
             state => (state, Ok(())),
         })
@@ -334,6 +350,9 @@ impl Leg {
                 state => (state, Ok(())),
             }),
             Purpose::StrayBye => Ok(()),
+            // The INVITE's own answer decides (RFC 3262 §4 asks for nothing).
+            Purpose::Prack => Ok(()),
+            Purpose::Refresh => self.refreshed(cx, outcome),
             Purpose::Bye => self.step(cx, |state, _, _| match state {
                 State::Leaving(state) => (state.finish(), Ok(())),
                 state => (state, Err(Ignored("answer to a BYE"))),
@@ -343,6 +362,26 @@ impl Leg {
                 state => (state, Ok(())),
             }),
         }
+    }
+
+    /// The answer to a refresh of ours. A 2xx to a re-INVITE is ACKed whatever has come between.
+    fn refreshed(&mut self, cx: &mut Context<'_>, outcome: &Result<Response, Failure>) -> Handled {
+        if let Ok(answer) = outcome
+            && answer.is_success()
+            && self.common.repeat_ack(cx, answer)
+        {
+            return Ok(());
+        }
+        self.step(cx, |state, cx, common| match state {
+            State::Answered(state) => (state.refreshed(cx, common, outcome), Ok(())),
+            State::Leaving(state) => {
+                if let Some(cseq) = acked_by_us(outcome) {
+                    common.ack_refresh(cx, &state.dialog, cseq);
+                }
+                (State::Leaving(state), Ok(()))
+            }
+            state => (state, Ok(())),
+        })
     }
 
     /// A request in one of the leg's dialogs, other than ACK and CANCEL.
@@ -427,7 +466,7 @@ impl Leg {
     /// Callee: 200.
     pub(crate) fn accept(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
         self.step(cx, |state, cx, common| match state {
-            State::Ringing(state) => (state.accept(cx, common, body), Ok(())),
+            State::Ringing(state) => (state.accept(cx, common, body), Ok(())), // or after its PRACK
             state => (state, Err(Ignored("accept"))),
         })
     }
@@ -498,6 +537,24 @@ impl OurInvite {
         let branch = via.ok().and_then(|via| via.branch().map(str::to_owned));
         branch.map_or(Self::Forgotten, Self::Branch)
     }
+}
+
+/// The CSeq number of a 2xx to a re-INVITE.
+fn acked_by_us(outcome: &Result<Response, Failure>) -> Option<u32> {
+    let answer = outcome.as_ref().ok().filter(|answer| answer.is_success())?;
+    answer.cseq().ok().filter(|cseq| cseq.method == Method::Invite).map(|cseq| cseq.seq)
+}
+
+/// Supported and Session-Expires of an INVITE that makes a call. Without an offer in it a reliable
+/// provisional would bring one that its PRACK must answer (RFC 3262 §5): it is not asked for then.
+pub(crate) fn ask_for_extensions(headers: &mut Headers, has_offer: bool) {
+    if has_offer {
+        supported(headers);
+    } else {
+        headers.push(HeaderName::SUPPORTED, HeaderValue::from_static(session_timer::OPTION));
+    }
+    let asked = SessionExpires { interval: session_timer::INTERVAL, refresher: None };
+    session_timer::ask(headers, asked, None);
 }
 
 /// 408, 481 or silence to a request in a dialog: the far end has lost it (RFC 3261 §12.2.1.2).

@@ -85,18 +85,12 @@ impl Context<'_> {
         self.respond(key, refusal);
     }
 
-    /// An UPDATE without an offer: target refresh alone (RFC 3311 §5.2).
-    pub(super) fn refresh(
-        &mut self,
-        key: ServerKey,
-        link: &Link,
-        dialog: &mut Dialog,
-        request: &Request,
-    ) {
+    /// The 200 to an UPDATE without an offer: target refresh alone (RFC 3311 §5.2).
+    pub(super) fn refresh(&self, link: &Link, dialog: &mut Dialog, request: &Request) -> Response {
         dialog.refresh_target(request.contact().ok());
         let mut ok = response(request, 200);
         link.contact(&mut ok.headers);
-        self.respond(key, ok);
+        ok
     }
 
     /// INFO: a digit is told, anything else refused (RFC 6086 §4.2.1 for legacy use).

@@ -15,6 +15,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(HeaderName, HeaderValue)>);
 
+/// Whether a list of tokens names this one, whatever its case: Require, Supported, Allow.
+pub(crate) fn has_token(headers: &Headers, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
 impl Headers {
     /// No header fields.
     #[must_use]

@@ -23,6 +23,7 @@ mod write;
 
 pub use header::{HeaderName, HeaderValue};
 pub use headers::Headers;
+pub(crate) use headers::has_token;
 pub(crate) use lex::{quoted_string, split_outside, trim, write_quoted};
 pub use method::{Method, Token};
 pub(crate) use multipart::{Described, session_description};

@@ -40,7 +40,7 @@ fn it_is_told_rings_and_is_accepted() {
     let ok = ladder.expect("200 OK");
     assert_eq!(ok.header("To"), ringing.header("To"), "one tag for all answers");
     assert_eq!(ok.header("Contact"), "<sip:192.0.2.1:5060>");
-    assert_eq!(ok.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO");
+    assert_eq!(ok.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO");
     assert_eq!(ok.body(), "v=1\r\n");
     ladder.tells(&[]);
     ladder.send(&in_call(&ok, "ACK", 1, "", ""));

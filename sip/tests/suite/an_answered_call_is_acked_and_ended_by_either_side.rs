@@ -14,9 +14,11 @@ fn the_invite_says_what_rfc_3261_8_1_1_asks() {
     assert_eq!(invite.header("Call-ID"), "call-1");
     assert_eq!(invite.header("CSeq"), "10 INVITE");
     assert_eq!(invite.header("Contact"), "<sip:192.0.2.1:5060>");
-    assert_eq!(invite.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO");
+    assert_eq!(invite.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO");
     assert_eq!(invite.header("Content-Type"), "application/sdp");
-    assert!(!invite.has("Supported"), "no extension is built");
+    assert_eq!(invite.header("Supported"), "100rel, timer");
+    assert_eq!(invite.header("Session-Expires"), "1800");
+    assert!(!invite.has("Require"), "nothing is demanded");
     assert_eq!(invite.body(), "v=0\r\n");
 }
 

@@ -314,6 +314,7 @@ fn describe(event: &LegEvent) -> String {
         LegEvent::Ended(Ended::Far { q850: None }) => "ended by far end".to_owned(),
         LegEvent::Ended(Ended::NoAck) => "no ACK".to_owned(),
         LegEvent::Ended(Ended::Lost) => "lost".to_owned(),
+        LegEvent::Ended(Ended::Expired) => "session expired".to_owned(),
         LegEvent::Ladder(_) => "ladder".to_owned(),
         LegEvent::Closed => "closed".to_owned(),
     }

@@ -18,7 +18,10 @@ fn methods_known_and_not_built_get_405_and_allow() {
     for method in ["REGISTER", "SUBSCRIBE", "NOTIFY", "REFER", "MESSAGE", "PUBLISH"] {
         let answer = answer_to(&far_invite("").replace("INVITE", method));
         assert_eq!(answer.start(), "405 Method Not Allowed", "{method}");
-        assert_eq!(answer.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO");
+        assert_eq!(
+            answer.header("Allow"),
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO"
+        );
         assert!(answer.header("To").contains(";tag="));
     }
 }
@@ -40,9 +43,9 @@ fn requests_of_a_dialog_without_one_get_481() {
 
 #[test]
 fn required_extensions_get_420_and_their_names() {
-    let answer = answer_to(&far_invite_with("Require: 100rel, timer\r\n", OFFER));
+    let answer = answer_to(&far_invite_with("Require: 100rel, replaces, timer, join\r\n", OFFER));
     assert_eq!(answer.start(), "420 Bad Extension");
-    assert_eq!(answer.header("Unsupported"), "100rel, timer");
+    assert_eq!(answer.header("Unsupported"), "replaces, join");
 }
 
 #[test]
@@ -105,12 +108,12 @@ fn a_second_copy_of_a_forked_invite_gets_482() {
 fn options_say_what_is_built_and_nothing_else() {
     let answer = answer_to(&far_invite("").replace("INVITE", "OPTIONS"));
     assert_eq!(answer.start(), "200 OK");
-    assert_eq!(answer.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO");
+    assert_eq!(answer.header("Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO");
     assert_eq!(
         answer.header("Accept"),
         "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf"
     );
-    assert_eq!(answer.header("Supported"), "");
+    assert_eq!(answer.header("Supported"), "100rel, timer");
 }
 
 #[test]

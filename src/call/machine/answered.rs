@@ -83,7 +83,7 @@ impl Machine {
                 self.end(now, cause::NORMAL_HANGUP.with_q850(q850));
             }
             // The far end forgot the dialog, or the leg ended without a word: gone all the same.
-            LegEvent::Ended(Ended::NoAck | Ended::Lost)
+            LegEvent::Ended(Ended::NoAck | Ended::Lost | Ended::Expired)
             | LegEvent::NoAnswer(_)
             | LegEvent::Cancelled { .. }
             | LegEvent::Closed => self.end(now, cause::LOST_DIALOG),
