@@ -97,6 +97,7 @@ impl Endpoint {
             now,
             timers: &self.config.timers,
             hold_ack: self.config.hold_ack,
+            reliable_provisionals: self.config.reliable_provisionals,
             rng: &mut self.rng,
             out: &mut effects,
         };
@@ -117,6 +118,7 @@ impl Endpoint {
             now,
             timers: &self.config.timers,
             hold_ack: self.config.hold_ack,
+            reliable_provisionals: self.config.reliable_provisionals,
             rng: &mut self.rng,
             out: &mut effects,
         };

@@ -25,6 +25,11 @@ pub struct EndpointConfig {
     /// at most: until the owner has noted the dialog, so that no answered call is left alone should
     /// the process die. Shorter than T1, or the far end repeats its answer; 0: it goes at once.
     pub hold_ack: Duration,
+    /// The session's interval that our INVITEs ask for, in seconds (RFC 4028), 90 at least. 1 800.
+    pub session_interval: u32,
+    /// Whether our provisionals are reliable (RFC 3262) to callers that only support it too, not
+    /// only to those that require it. No: each costs two messages more.
+    pub reliable_provisionals: bool,
     /// Where branches, tags and Retry-After come from: secret outside of tests.
     pub seed: u64,
     /// Whether calls from trusted addresses are taken ([`Event::Incoming`]); otherwise 403.
@@ -39,6 +44,8 @@ impl Default for EndpointConfig {
             user_agent: concat!("Kaphila/", env!("CARGO_PKG_VERSION")).to_owned(),
             timers: TimerConfig::default(),
             hold_ack: Duration::ZERO,
+            session_interval: 1_800,
+            reliable_provisionals: false,
             seed: 0,
             accept_calls: true,
             max_legs: crate::limits::MAX_LEGS,

@@ -146,7 +146,8 @@ impl Endpoint {
         let uri = &spec.request_uri;
         let mut request = request(&spec.identity, Method::Invite, uri, from, to, link)?;
         allow(&mut request.headers);
-        ask_for_extensions(&mut request.headers, spec.body.is_some());
+        let interval = self.config.session_interval;
+        ask_for_extensions(&mut request.headers, spec.body.is_some(), interval);
         self.introduce(&mut request);
         for (name, value) in &spec.headers {
             request.headers.push(name.clone(), value.clone());

@@ -33,6 +33,11 @@ impl Ringing {
         Self { key, invite, dialog, unpracked: None, pracked: None, next: None, accepting: None }
     }
 
+    /// The owner has accepted, and the 200 waits for a PRACK.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepting.is_some()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.unpracked.as_ref().map(Sent::due)
     }
@@ -53,7 +58,7 @@ impl Ringing {
         }
     }
 
-    /// RFC 3261 §13.3.1.1. Reliably where the caller requires that.
+    /// RFC 3261 §13.3.1.1. Reliably where the caller requires that, or we want it too.
     pub(super) fn ring(&mut self, cx: &mut Context<'_>, common: &Common, body: Option<Body>) {
         let status = if body.is_some() { 183 } else { 180 };
         let mut ringing = self.response(status);
@@ -62,7 +67,7 @@ impl Ringing {
             set_body(&mut ringing.headers, &body);
             ringing.body = body.bytes;
         }
-        if !reliable::is_required(&self.invite.headers) {
+        if !reliable::is_wanted(&self.invite.headers, cx.reliable_provisionals) {
             return cx.respond(self.key.clone(), ringing);
         }
         if self.unpracked.is_some() {
@@ -142,7 +147,10 @@ impl Ringing {
         q850: Option<u8>,
     ) -> (State, Handled) {
         cx.respond(self.key.clone(), self.response(487));
-        cx.tell(LegEvent::Cancelled { q850 });
+        cx.tell(match self.is_accepted() {
+            true => LegEvent::Ended(Ended::NoAck), // to its owner it was answered
+            false => LegEvent::Cancelled { q850 },
+        });
         (State::Refused, Ok(()))
     }
 

@@ -182,7 +182,7 @@ impl Calling {
         }
         self.raised += 1;
         let asked = SessionExpires { interval: min, refresher: None };
-        session_timer::ask(&mut self.invite.headers, asked, Some(min));
+        session_timer::ask_for(&mut self.invite.headers, asked, Some(min));
         true
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Context<'a> {
     pub(crate) timers: &'a TimerConfig,
     /// [`EndpointConfig::hold_ack`](crate::endpoint::EndpointConfig::hold_ack).
     pub(crate) hold_ack: Duration,
+    /// [`EndpointConfig::reliable_provisionals`](crate::endpoint::EndpointConfig::reliable_provisionals).
+    pub(crate) reliable_provisionals: bool,
     pub(crate) rng: &'a mut StdRng,
     pub(crate) out: &'a mut Vec<Effect>,
 }

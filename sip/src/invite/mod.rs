@@ -26,6 +26,7 @@
 mod answered;
 mod callee;
 mod caller;
+mod command;
 mod common;
 mod effect;
 mod event;
@@ -50,16 +51,15 @@ pub(crate) use self::common::Common;
 use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
 pub(crate) use self::respond::body_of;
-use self::session_timer::SessionExpires;
-pub(crate) use self::session_timer::refusal_of as session_refusal;
+pub(crate) use self::session_timer::{ask_for_extensions, refusal_of as session_refusal};
 use self::spec::is_branch_of;
 pub(crate) use self::spec::{branch, token};
 use crate::auth::{Credentials, proofs};
 use crate::dialog::Dialog;
 use crate::endpoint::Network;
 use crate::error::FieldError;
-use crate::message::{HeaderName, HeaderValue, Headers, Host, Method, Request, Response, Via};
-use crate::options::{response, supported};
+use crate::message::{Host, Method, Request, Response, Via};
+use crate::options::response;
 use crate::reason::q850;
 use crate::transaction::ServerKey;
 
@@ -435,74 +435,6 @@ impl Leg {
         })
     }
 
-    /// The owner has noted the answer: its ACK may go. Nothing happens where none is held.
-    pub(crate) fn acknowledge(&mut self, cx: &mut Context<'_>) -> Handled {
-        self.common.release_ack(cx);
-        Ok(())
-    }
-
-    /// Ends the leg as its state asks.
-    pub(crate) fn hang_up(&mut self, cx: &mut Context<'_>, reason: Option<HeaderValue>) -> Handled {
-        self.common.release_ack(cx);
-        self.step(cx, |state, cx, common| match state {
-            State::Calling(state) => (state.hang_up(cx, common, reason), Ok(())),
-            State::Ringing(state) => (state.reject(cx, 603), Ok(())),
-            State::Answered(state) => (state.hang_up(cx, common, reason), Ok(())),
-            state => (state, Err(Ignored("hang-up of an ended leg"))),
-        })
-    }
-
-    /// Callee: 180, or 183 with a body.
-    pub(crate) fn ring(&mut self, cx: &mut Context<'_>, body: Option<Body>) -> Handled {
-        self.step(cx, |state, cx, common| match state {
-            State::Ringing(mut state) => {
-                state.ring(cx, common, body);
-                (State::Ringing(state), Ok(()))
-            }
-            state => (state, Err(Ignored("ring"))),
-        })
-    }
-
-    /// Callee: 200.
-    pub(crate) fn accept(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
-        self.step(cx, |state, cx, common| match state {
-            State::Ringing(state) => (state.accept(cx, common, body), Ok(())), // or after its PRACK
-            state => (state, Err(Ignored("accept"))),
-        })
-    }
-
-    /// Callee: a final refusal.
-    pub(crate) fn reject(&mut self, cx: &mut Context<'_>, status: u16) -> Handled {
-        self.step(cx, |state, cx, _| match state {
-            State::Ringing(state) => (state.reject(cx, status), Ok(())),
-            state => (state, Err(Ignored("reject"))),
-        })
-    }
-
-    /// Answers the far end's offer.
-    pub(crate) fn answer_offer(
-        &mut self,
-        cx: &mut Context<'_>,
-        answer: Result<Body, u16>,
-    ) -> Handled {
-        self.step(cx, |state, cx, common| match state {
-            State::Answered(state) => state.answer_offer(cx, common, answer),
-            state => (state, Err(Ignored("answer without an offer"))),
-        })
-    }
-
-    /// Sends INFO.
-    pub(crate) fn info(&mut self, cx: &mut Context<'_>, body: Body) -> Handled {
-        self.common.release_ack(cx);
-        self.step(cx, |state, cx, common| match state {
-            State::Answered(mut state) => {
-                state.info(cx, common, body);
-                (State::Answered(state), Ok(()))
-            }
-            state => (state, Err(Ignored("INFO outside of a call"))),
-        })
-    }
-
     /// One arrow: the state is consumed and the next one takes its place.
     fn step(
         &mut self,
@@ -543,18 +475,6 @@ impl OurInvite {
 fn acked_by_us(outcome: &Result<Response, Failure>) -> Option<u32> {
     let answer = outcome.as_ref().ok().filter(|answer| answer.is_success())?;
     answer.cseq().ok().filter(|cseq| cseq.method == Method::Invite).map(|cseq| cseq.seq)
-}
-
-/// Supported and Session-Expires of an INVITE that makes a call. Without an offer in it a reliable
-/// provisional would bring one that its PRACK must answer (RFC 3262 §5): it is not asked for then.
-pub(crate) fn ask_for_extensions(headers: &mut Headers, has_offer: bool) {
-    if has_offer {
-        supported(headers);
-    } else {
-        headers.push(HeaderName::SUPPORTED, HeaderValue::from_static(session_timer::OPTION));
-    }
-    let asked = SessionExpires { interval: session_timer::INTERVAL, refresher: None };
-    session_timer::ask(headers, asked, None);
 }
 
 /// 408, 481 or silence to a request in a dialog: the far end has lost it (RFC 3261 §12.2.1.2).

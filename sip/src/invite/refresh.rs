@@ -64,7 +64,7 @@ impl Answered {
         common.link.contact(&mut request.headers);
         allow(&mut request.headers);
         supported(&mut request.headers);
-        session_timer::ask(&mut request.headers, asked, self.refreshing.min);
+        session_timer::ask_for(&mut request.headers, asked, self.refreshing.min);
         if let Some(body) = body {
             set_body(&mut request.headers, &body);
             request.body = body.bytes;

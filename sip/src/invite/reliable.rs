@@ -134,9 +134,11 @@ impl Sent {
     }
 }
 
-/// Whether an INVITE wants our provisionals to be reliable.
-pub(super) fn is_required(headers: &Headers) -> bool {
+/// Whether our provisionals to an INVITE are reliable: where it requires that, or supports what we
+/// would have ourselves.
+pub(super) fn is_wanted(headers: &Headers, by_us: bool) -> bool {
     has_token(headers, &HeaderName::REQUIRE, OPTION)
+        || (by_us && has_token(headers, &HeaderName::SUPPORTED, OPTION))
 }
 
 /// Whether a request is a PRACK for a provisional with this number.

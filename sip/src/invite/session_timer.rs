@@ -9,13 +9,10 @@ use std::time::{Duration, Instant};
 use crate::message::{
     HeaderName, HeaderValue, Headers, Params, Request, Response, decimal, has_token,
 };
-use crate::options::response;
+use crate::options::{response, supported};
 
 /// The option tag.
 pub(crate) const OPTION: &str = "timer";
-
-/// What we ask for, in seconds (§4 recommends it).
-pub(super) const INTERVAL: u32 = 1_800;
 
 /// The least that we take, in seconds (§4: never less than 90).
 pub(super) const MIN_INTERVAL: u32 = 90;
@@ -78,11 +75,23 @@ pub(super) fn min_interval(headers: &Headers) -> Option<u32> {
 }
 
 /// Asks for a session timer in an INVITE or UPDATE of ours. `min`: what a 422 wanted, if one came.
-pub(super) fn ask(headers: &mut Headers, asked: SessionExpires, min: Option<u32>) {
+pub(super) fn ask_for(headers: &mut Headers, asked: SessionExpires, min: Option<u32>) {
     asked.set(headers);
     if let Some(min) = min {
         headers.set(HeaderName::MIN_SE, min);
     }
+}
+
+/// Supported and Session-Expires of an INVITE that makes a call. Without an offer in it a reliable
+/// provisional would bring one that its PRACK must answer (RFC 3262 §5): it is not asked for then.
+pub(crate) fn ask_for_extensions(headers: &mut Headers, has_offer: bool, interval: u32) {
+    if has_offer {
+        supported(headers);
+    } else {
+        headers.push(HeaderName::SUPPORTED, HeaderValue::from_static(OPTION));
+    }
+    let asked = SessionExpires { interval, refresher: None };
+    ask_for(headers, asked, None);
 }
 
 /// The interval to ask for after a 422 (§7.4); `None` where that says nothing new.

@@ -192,3 +192,21 @@ async fn what_cannot_be_taken_is_refused() {
     assert_eq!((&end["status"], &end["sipStatus"]), (&json!("failed"), &json!(488)));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_ringing_is_reliable_where_it_requires_that() {
+    let (node, carrier) = site("off").await;
+    let Some(end) = one(&node, carrier, "caller_requires_100rel").await else { return };
+    assert_eq!((&end["status"], &end["endedBy"]), (&json!("canceled"), &json!("caller")), "{end}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_session_is_refreshed_and_one_too_short_is_refused() {
+    let (node, carrier) = site("on").await;
+    let Some(end) = one(&node, carrier, "caller_refreshes").await else { return };
+    assert_eq!(end["endReason"], "normal_hangup");
+    let sipp = Sipp::caller(carrier, node.sip, "caller_wants_short_sessions", NUMBER, 1).unwrap();
+    sipp.finish().await;
+    node.stop().await;
+}

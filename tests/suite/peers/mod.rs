@@ -23,6 +23,7 @@ mod a_telephone_hears_and_is_heard;
 mod a_trunk_is_dialled_over_tcp_and_tls;
 mod a_trunk_that_does_not_answer_comes_last;
 mod answering_machines_are_told_from_people;
+mod carriers_of_the_library_are_called;
 mod digits_of_a_carrier_are_heard_once_each;
 mod every_final_answer_means_what_the_reference_says;
 mod keys_are_tones_where_no_events_are_agreed;

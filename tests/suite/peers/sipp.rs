@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ use tokio::time::timeout;
 
 use super::ladder::Ladder;
 use super::{PATIENCE, is_installed, own_address, scratch, sip_at, tail};
+
+/// Where the scenarios are that anyone can run.
+fn library() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp")
+}
 
 /// A SIPp that plays one ladder for each call.
 pub(super) struct Sipp {
@@ -52,14 +57,27 @@ impl Sipp {
         transport: &str,
     ) -> Option<Self> {
         let mode = if transport == "tcp" { "t1" } else { "u1" };
-        let sipp = Self::start(address, ladder, calls, &["-t", mode])?;
+        Self::start(address, ladder, calls, &["-t", mode])?.bound(transport).await
+    }
+
+    /// A carrier that takes one call by a scenario of `tests/sipp`.
+    pub(super) async fn called(ip: IpAddr, scenario: &str) -> Option<Self> {
+        let file = library().join(format!("{scenario}.xml"));
+        let sees_repetitions = (scenario == "carrier_repeats_its_200").then_some("-nr");
+        let more: Vec<&str> = sees_repetitions.into_iter().collect();
+        let scenario = ["-sf", &*file.to_string_lossy()];
+        Self::run(sip_at(ip), scratch(), 1, &scenario, &more)?.bound("udp").await
+    }
+
+    /// Once it listens.
+    async fn bound(self, transport: &str) -> Option<Self> {
         let bound = async {
-            while !is_bound(address, transport) {
+            while !is_bound(self.address, transport) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, bound).await.unwrap_or_else(|_| panic!("{}", sipp.last_words()));
-        Some(sipp)
+        timeout(PATIENCE, bound).await.unwrap_or_else(|_| panic!("{}", self.last_words()));
+        Some(self)
     }
 
     /// A carrier that calls `number` at `server` by a scenario of `tests/sipp`, or by SIPp's own
@@ -71,8 +89,7 @@ impl Sipp {
         number: &str,
         calls: usize,
     ) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
-        let file = folder.join(format!("{scenario}.xml"));
+        let file = library().join(format!("{scenario}.xml"));
         let text = file.to_string_lossy();
         let scenario = if file.exists() { ["-sf", &*text] } else { ["-sn", scenario] };
         let address = SocketAddr::new(ip, 5060);

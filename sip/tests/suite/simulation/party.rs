@@ -106,7 +106,13 @@ impl Party {
     pub(super) fn new(side: Side, seed: u64) -> Self {
         // Every other one holds its ACKs, as the server does; nobody tells it to send them.
         let hold_ack = std::time::Duration::from_millis(seed % 2 * 400);
-        let config = EndpointConfig { seed, hold_ack, ..EndpointConfig::default() };
+        let config = EndpointConfig {
+            seed,
+            hold_ack,
+            session_interval: if seed.is_multiple_of(3) { 1_800 } else { 90 },
+            reliable_provisionals: seed / 2 % 2 == 1,
+            ..EndpointConfig::default()
+        };
         let mut endpoint = Endpoint::new(config);
         let address = side.address();
         endpoint.add_local(LOCAL, Transport::Udp, address, Advertised::Fixed(address));
