@@ -16,7 +16,7 @@ use crate::config::{Config, parse_duration};
 use crate::control;
 use crate::control::Live;
 use crate::number::Number;
-use crate::store::{List, MAX_QUALIFY_SECS, Millis, Password, Store, Trunk, TrunkSettings};
+use crate::store::{List, MAX_QUALIFY_SECS, MAX_STRIP, Millis, Password, Store, Trunk, TrunkSettings};
 use crate::trunk;
 use crate::trunk::probe::{self, Probe};
 
@@ -90,9 +90,20 @@ pub(super) struct AddArgs {
     /// host. Without a transport, requests that are too large for UDP go over TCP.
     #[arg(long, value_name = "URI")]
     uri: String,
-    /// What is dialled before every number.
+    /// What is dialled before every number: `00`, a tech prefix, or `+` for a carrier that wants E.164.
     #[arg(long, default_value = "00", value_name = "DIGITS")]
     prefix: String,
+    /// How many leading digits of a number are dropped before the prefix is put there. A number that
+    /// is no longer than that is dialled whole.
+    #[arg(long = "strip", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=MAX_STRIP))]
+    strip_digits: i64,
+    /// What stands before the caller's number: `+` for a carrier that wants E.164.
+    #[arg(long, default_value = "", value_name = "DIGITS")]
+    caller_prefix: String,
+    /// Keep the caller from whom it calls: From is anonymous, and `Privacy: id` (or Remote-Party-ID's
+    /// privacy=full) asks the carrier to tell no one.
+    #[arg(long)]
+    privacy: bool,
     /// The host in From; our own address otherwise.
     #[arg(long, value_name = "DOMAIN")]
     from_domain: Option<String>,
@@ -315,8 +326,10 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
     }
     Uri::parse(&args.uri).map_err(|error| usage(format!("--uri {}: {error}", args.uri)))?;
     trunk::target::dialled(&args.uri).map_err(|error| usage(format!("--uri: {error}")))?;
-    if !args.prefix.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'*') {
-        return Err(usage(format!("--prefix {}: digits, + and * only", args.prefix)));
+    for (name, prefix) in [("--prefix", &args.prefix), ("--caller-prefix", &args.caller_prefix)] {
+        if !prefix.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'*') {
+            return Err(usage(format!("{name} {prefix}: digits, + and * only")));
+        }
     }
     if let Some(bad) = args.codecs.iter().find(|name| Codec::from_name(name).is_none()) {
         return Err(usage(format!("--codecs: {bad} is not built; PCMU and PCMA are")));
@@ -345,7 +358,10 @@ fn settings(args: AddArgs) -> Result<TrunkSettings, CliError> {
             .map_err(|error| usage(format!("--from-domain {domain}: {error}")))?;
     }
     Ok(TrunkSettings {
+        strip_digits: args.strip_digits,
         prefix: args.prefix,
+        caller_prefix: args.caller_prefix,
+        privacy: args.privacy,
         caller_id,
         from_domain: args.from_domain,
         identity: match args.identity {

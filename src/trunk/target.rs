@@ -53,7 +53,11 @@ pub struct Target {
     pub hosts: Vec<String>,
     /// The names of the codecs that it is offered, best first; empty: the server's.
     pub codecs: Vec<String>,
+    /// Leading digits of a number that are dropped.
+    strip: usize,
     prefix: String,
+    caller_prefix: String,
+    privacy: bool,
     caller_id: Option<String>,
     from_domain: Option<String>,
     identity: IdentityHeader,
@@ -158,7 +162,10 @@ impl Target {
             register: settings.register,
             hosts,
             codecs: settings.codecs.to_vec(),
+            strip: usize::try_from(settings.strip_digits).unwrap_or_default(),
             prefix: settings.prefix.clone(),
+            caller_prefix: settings.caller_prefix.clone(),
+            privacy: settings.privacy,
             caller_id: settings.caller_id.clone(),
             from_domain: settings.from_domain.clone(),
             identity: match settings.identity.as_str() {
@@ -228,7 +235,8 @@ impl Target {
         caller: Option<&str>,
         redirect: Option<&Uri>,
     ) -> Addressing {
-        let dialled = format!("{}{number}", self.prefix);
+        let dialled = self.dialled(number);
+        let caller = caller.map(|caller| format!("{}{caller}", self.caller_prefix));
         let mut called = Uri::sip(Some(&dialled), self.uri.host.clone(), self.uri.port);
         called.scheme = self.uri.scheme.clone();
         let mut request_uri = called.clone();
@@ -237,25 +245,35 @@ impl Target {
         {
             request_uri.params.set("transport", transport);
         }
-        let from = self.from(caller);
-        let asserted = caller.map(|_| format!("<{}>", from.uri));
+        let named = self.from(caller.as_deref());
+        let asserted = caller.map(|_| format!("<{}>", named.uri));
         let header = match (self.identity, asserted) {
             (IdentityHeader::Pai, Some(value)) => Some(("P-Asserted-Identity", value)),
             (IdentityHeader::Rpid, Some(value)) => {
-                let value = format!("{value};party=calling;screen=yes;privacy=off");
+                let privacy = if self.privacy { "full" } else { "off" };
+                let value = format!("{value};party=calling;screen=yes;privacy={privacy}");
                 Some(("Remote-Party-ID", value))
             }
             (IdentityHeader::None, _) | (_, None) => None,
         };
-        let header = header.and_then(|(name, value)| {
+        // RFC 3325 §9.3: what is asserted is not to be told on.
+        let private = self.privacy.then(|| ("Privacy", "id".to_owned()));
+        let headers = header.into_iter().chain(private).filter_map(|(name, value)| {
             Some((HeaderName::parse(name).ok()?, HeaderValue::try_from(value).ok()?))
         });
         Addressing {
             request_uri: redirect.cloned().unwrap_or(request_uri).into_request_uri(),
-            from,
+            from: if self.privacy { anonymous() } else { named },
             to: NameAddr::new(called),
-            headers: header.into_iter().collect(),
+            headers: headers.collect(),
         }
+    }
+
+    /// A number as this trunk wants it. One that stripping would leave nothing of stays whole.
+    fn dialled(&self, number: &Number) -> String {
+        let digits = number.as_str();
+        let kept = digits.get(self.strip..).filter(|kept| !kept.is_empty()).unwrap_or(digits);
+        format!("{}{kept}", self.prefix)
     }
 
     /// What is registered at the trunk, if it is to be.
@@ -304,17 +322,20 @@ impl Target {
         if let Some(account) = self.account() {
             return NameAddr::new(Uri::sip(Some(caller.unwrap_or(account)), self.domain(), None));
         }
-        let Some(caller) = caller else {
-            let host = Host::Name("anonymous.invalid".into());
-            let mut from = NameAddr::new(Uri::sip(Some("anonymous"), host, None));
-            from.display = Some("Anonymous".into());
-            return from;
-        };
+        let Some(caller) = caller else { return anonymous() };
         let own = || Host::parse(&self.local.to_string()).ok();
         let domain = self.from_domain.as_deref().and_then(|domain| Host::parse(domain).ok());
         let host = domain.or_else(own).unwrap_or_else(|| self.uri.host.clone());
         NameAddr::new(Uri::sip(Some(caller), host, None))
     }
+}
+
+/// From of a caller that is not to be known (RFC 3323 §4.1.1.3).
+fn anonymous() -> NameAddr {
+    let host = Host::Name("anonymous.invalid".into());
+    let mut from = NameAddr::new(Uri::sip(Some("anonymous"), host, None));
+    from.display = Some("Anonymous".into());
+    from
 }
 
 /// Targets that were resolved, for as long as their records live. A trunk that was changed is

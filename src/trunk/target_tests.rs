@@ -73,6 +73,43 @@ async fn remote_party_id_and_nobody() {
 }
 
 #[tokio::test]
+async fn numbers_are_written_as_the_trunk_wants_them() {
+    let target = target(|it| {
+        it.strip_digits = 2;
+        it.prefix = "0".to_owned();
+        it.caller_prefix = "+".to_owned();
+        it.identity = "pai".to_owned();
+    });
+    let target = target.await.unwrap();
+    let addressing = target.addressing(&number("4930123456"), Some("14155550100"), None);
+    assert_eq!(addressing.request_uri.to_string(), "sip:030123456@127.0.0.2:5070");
+    assert_eq!(addressing.from.to_string(), "<sip:+14155550100@127.0.0.1>");
+    assert_eq!(headers(&addressing), ["P-Asserted-Identity: <sip:+14155550100@127.0.0.1>"]);
+    assert_eq!(target.strip, 2);
+    let short = Target { strip: 3, ..target };
+    let addressing = short.addressing(&number("112"), None, None);
+    assert_eq!(addressing.request_uri.to_string(), "sip:0112@127.0.0.2:5070", "whole");
+}
+
+/// RFC 3323 §4.1.1.3, RFC 3325 §9.3, and the draft of Remote-Party-ID.
+#[tokio::test]
+async fn a_private_caller_is_told_to_the_trunk_alone() {
+    let private = async |identity: &str| {
+        let identity = identity.to_owned();
+        let target = target(|it| (it.privacy, it.identity) = (true, identity)).await.unwrap();
+        let addressing = target.addressing(&number("4420"), Some("4930"), None);
+        let from = addressing.from.to_string();
+        assert!(from.ends_with("<sip:anonymous@anonymous.invalid>"), "{from}");
+        headers(&addressing)
+    };
+    let asserted = "P-Asserted-Identity: <sip:4930@127.0.0.1>";
+    assert_eq!(private("pai").await, [asserted, "Privacy: id"]);
+    let remote = "Remote-Party-ID: <sip:4930@127.0.0.1>;party=calling;screen=yes;privacy=full";
+    assert_eq!(private("rpid").await, [remote, "Privacy: id"]);
+    assert_eq!(private("none").await, ["Privacy: id"]);
+}
+
+#[tokio::test]
 async fn a_redirect_replaces_the_request_uri_and_the_address() {
     let target = target(|_| {}).await.unwrap();
     let way = target.first_way();

@@ -285,7 +285,8 @@ async fn exported_trunks_are_made_again_by_a_shell() {
         --from-domain us.example --caller-id 19172452367 --max-channels 30 --max-cps 5 \
         --codecs PCMA,PCMU --allow 203.0.113.0/24 --allow 198.51.100.9 --allow-prefix 1 \
         --deny-prefix 1900 --learn-rtp --allow-star-hash --username alice@carrier.example \
-        --password-file it's;all.password --realm carrier --register --qualify 30s";
+        --password-file it's;all.password --realm carrier --register --qualify 30s \
+        --strip 2 --caller-prefix + --privacy";
     fs::write(site.path("it's;all.password"), "wonderland\n").unwrap();
     site.done(&all.split_whitespace().collect::<Vec<_>>()).await;
     site.done(&["trunk", "add", "bare", "--uri", "sip:198.51.100.8", "--prefix", ""]).await;

@@ -21,7 +21,10 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
     let TrunkSettings {
         name,
         uri,
+        strip_digits,
         prefix,
+        caller_prefix,
+        privacy,
         caller_id,
         from_domain,
         identity,
@@ -44,6 +47,12 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
     let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
     if *prefix != plain.prefix {
         option("--prefix", prefix);
+    }
+    if *strip_digits != plain.strip_digits {
+        option("--strip", &strip_digits.to_string());
+    }
+    if *caller_prefix != plain.caller_prefix {
+        option("--caller-prefix", caller_prefix);
     }
     if *identity != plain.identity {
         option("--identity", identity);
@@ -77,6 +86,7 @@ fn words(trunk: &TrunkSettings) -> Vec<String> {
         values.iter().for_each(|value| option(name, value));
     }
     let switches = [
+        ("--privacy", *privacy),
         ("--register", *register),
         ("--learn-rtp", *learn_rtp),
         ("--allow-star-hash", *allow_star_hash),

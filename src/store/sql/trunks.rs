@@ -12,7 +12,7 @@ macro_rules! trunks {
             "SELECT t.id, t.name, t.uri, t.prefix, t.caller_id, t.from_domain, t.identity, \
              t.max_channels, t.max_cps, t.codecs, t.allow, t.learn_rtp, t.allow_star_hash, \
              t.allow_prefixes, t.deny_prefixes, t.username, t.password, t.realm, t.register, \
-             t.qualify_secs, t.disabled, t.created_at, t.updated_at \
+             t.qualify_secs, t.strip_digits, t.caller_prefix, t.privacy, t.disabled, t.created_at, t.updated_at \
              FROM trunks t ",
             $rest
         )
@@ -61,9 +61,9 @@ impl Apply for PutTrunk {
         sqlx::query(
             "INSERT INTO trunks (name, uri, prefix, caller_id, from_domain, identity, \
              max_channels, max_cps, codecs, allow, learn_rtp, allow_star_hash, allow_prefixes, \
-             deny_prefixes, username, password, realm, register, qualify_secs, created_at, \
-             updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
-             $15, $16, $17, $18, $19, $20, $20) \
+             deny_prefixes, username, password, realm, register, qualify_secs, strip_digits, \
+             caller_prefix, privacy, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+             $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $23) \
              ON CONFLICT (name) DO UPDATE SET uri = excluded.uri, prefix = excluded.prefix, \
              caller_id = excluded.caller_id, from_domain = excluded.from_domain, \
              identity = excluded.identity, max_channels = excluded.max_channels, \
@@ -72,7 +72,8 @@ impl Apply for PutTrunk {
              allow_prefixes = excluded.allow_prefixes, deny_prefixes = excluded.deny_prefixes, \
              username = excluded.username, password = excluded.password, \
              realm = excluded.realm, register = excluded.register, \
-             qualify_secs = excluded.qualify_secs, \
+             qualify_secs = excluded.qualify_secs, strip_digits = excluded.strip_digits, \
+             caller_prefix = excluded.caller_prefix, privacy = excluded.privacy, \
              updated_at = excluded.updated_at",
         )
         .bind(&trunk.name)
@@ -94,6 +95,9 @@ impl Apply for PutTrunk {
         .bind(&trunk.realm)
         .bind(trunk.register)
         .bind(trunk.qualify_secs)
+        .bind(trunk.strip_digits)
+        .bind(&trunk.caller_prefix)
+        .bind(trunk.privacy)
         .bind(self.now)
         .execute(&mut *tx.conn)
         .await

@@ -42,6 +42,9 @@ pub const QUALIFY_SECS: i64 = 60;
 /// How seldom it may be: hourly.
 pub const MAX_QUALIFY_SECS: i64 = 3_600;
 
+/// The most leading digits that are dropped: a number has 15.
+pub const MAX_STRIP: i64 = 14;
+
 /// A trunk as an operator describes it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
@@ -50,8 +53,14 @@ pub struct TrunkSettings {
     pub name: String,
     /// Where it is dialled: `sip:host[:port][;transport=…]`.
     pub uri: String,
+    /// Leading digits dropped from every number, before the prefix is put there.
+    pub strip_digits: i64,
     /// Put before every number.
     pub prefix: String,
+    /// Put before every caller id.
+    pub caller_prefix: String,
+    /// Callers are kept from whom they call (RFC 3323, RFC 3325 §9.3).
+    pub privacy: bool,
     /// The caller id when neither request nor key has one.
     pub caller_id: Option<String>,
     /// The host part of From; `None`: our own address.
@@ -96,7 +105,10 @@ impl TrunkSettings {
         Self {
             name: name.into(),
             uri: uri.into(),
+            strip_digits: 0,
             prefix: "00".to_owned(),
+            caller_prefix: String::new(),
+            privacy: false,
             caller_id: None,
             from_domain: None,
             identity: "none".to_owned(),
