@@ -16,7 +16,9 @@ use crate::config::{Config, parse_duration};
 use crate::control;
 use crate::control::Live;
 use crate::number::Number;
-use crate::store::{List, MAX_QUALIFY_SECS, MAX_STRIP, Millis, Password, Store, Trunk, TrunkSettings};
+use crate::store::{
+    List, MAX_QUALIFY_SECS, MAX_STRIP, Millis, Password, Store, Trunk, TrunkSettings,
+};
 use crate::trunk;
 use crate::trunk::probe::{self, Probe};
 
