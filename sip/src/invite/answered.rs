@@ -24,7 +24,7 @@ pub(super) struct Answered {
     /// §13.3.1.4).
     repeats_until: Instant,
     /// The far end's offer, which the owner has not answered.
-    offer: Option<Offer>,
+    pub(super) offer: Option<Offer>,
     /// Our 2xx, which the far end has not ACKed.
     unacked: Option<Unacked>,
     /// A hang-up that waits for the ACK (§15), and its Reason.
@@ -42,9 +42,25 @@ pub(super) struct Answered {
 
 /// A re-INVITE or UPDATE to be answered.
 #[derive(Debug)]
-struct Offer {
-    key: ServerKey,
-    request: Request,
+pub(super) struct Offer {
+    pub(super) key: ServerKey,
+    pub(super) request: Request,
+}
+
+impl Offer {
+    /// Tells the owner of it.
+    pub(super) fn enter(cx: &mut Context<'_>, key: ServerKey, request: &Request) -> Self {
+        cx.tell(LegEvent::Offer {
+            offer: body_of(&request.headers, &request.body),
+            method: request.method.clone(),
+        });
+        Self { key, request: request.clone() }
+    }
+
+    /// The call ends before the owner has answered.
+    pub(super) fn terminate(self, cx: &mut Context<'_>) {
+        cx.respond(self.key, response(&self.request, 487));
+    }
 }
 
 /// A 2xx of ours to an INVITE (§13.3.1.4).
@@ -278,11 +294,7 @@ impl Answered {
                 cx.tell(LegEvent::Confirmed);
             }
         }
-        cx.tell(LegEvent::Offer {
-            offer: body_of(&request.headers, &request.body),
-            method: request.method.clone(),
-        });
-        self.offer = Some(Offer { key, request: request.clone() });
+        self.offer = Some(Offer::enter(cx, key, request));
     }
 
     /// The owner's answer: 2xx, or a refusal after which the session stays as it was (§14.2).
@@ -346,7 +358,7 @@ impl Answered {
     ) -> (State, Handled) {
         let handled = match self.offer.take_if(|offer| offer.key == *key) {
             Some(offer) => {
-                cx.respond(offer.key, response(&offer.request, 487));
+                offer.terminate(cx);
                 Ok(())
             }
             None => Err(Ignored("CANCEL after the final answer")),
@@ -401,8 +413,8 @@ impl Answered {
     }
 
     fn terminate_offer(&mut self, cx: &mut Context<'_>) {
-        if let Some(Offer { key, request }) = self.offer.take() {
-            cx.respond(key, response(&request, 487));
+        if let Some(offer) = self.offer.take() {
+            offer.terminate(cx);
         }
     }
 }

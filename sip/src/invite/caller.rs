@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::answered::{Answered, Leaving};
+use super::answered::{Answered, Leaving, Offer};
 use super::reliable::{self, Arrival, RAck};
-use super::respond::{body_of, check_in_dialog};
+use super::respond::{accept, body_of, check_in_dialog};
 use super::session_timer::{self, SessionExpires};
 use super::spec::next_branch;
 use super::{
-    Common, Context, Effect, Ended, Failure, Handled, Ignored, LegEvent, Over, Purpose, State, q850,
+    Body, Common, Context, Effect, Ended, Failure, Handled, Ignored, LegEvent, Over, Purpose,
+    State, q850,
 };
 use crate::dialog::{Dialog, DialogState};
 use crate::limits::{MAX_CSEQ, MAX_EARLY_DIALOGS};
@@ -28,6 +29,10 @@ pub(super) struct Calling {
     has_rung: bool,
     /// The reliable ones (RFC 3262).
     reliable: reliable::Received,
+    /// The far end's UPDATE with an offer, which the owner has not answered, and by whose tag.
+    offer: Option<(String, Offer)>,
+    /// What the owner answered to such an offer last.
+    description: Option<Body>,
     /// How often a 422 has raised the session's interval, and timer B of the next INVITE.
     raised: u8,
     no_answer: Duration,
@@ -43,6 +48,8 @@ impl Calling {
             is_tried: false,
             has_rung: false,
             reliable: reliable::Received::default(),
+            offer: None,
+            description: None,
             raised: 0,
             no_answer,
             early: Vec::new(),
@@ -142,7 +149,15 @@ impl Calling {
             body: body_of(&answer.headers, &answer.body),
             dialog: Box::new(state),
         });
-        let answered = Answered::by_callee(cx, dialog, &self.invite, answer);
+        let mut answered = Answered::by_callee(cx, dialog, &self.invite, answer);
+        answered.description = self.description.or(answered.description);
+        match self.offer {
+            Some((tag, offer)) if tag == answered.dialog.remote_tag() => {
+                answered.offer = Some(offer);
+            }
+            Some((_, offer)) => offer.terminate(cx), // another telephone's
+            None => {}
+        }
         (State::Answered(Box::new(answered)), Ok(()))
     }
 
@@ -166,6 +181,9 @@ impl Calling {
                 }
                 None => refused(cx, common, self.invite, &refusal, true, true),
             };
+        }
+        if let Some((_, offer)) = self.offer.take() {
+            offer.terminate(cx);
         }
         refused(cx, common, self.invite, &refusal, in_transaction, true)
     }
@@ -193,6 +211,9 @@ impl Calling {
         cx: &mut Context<'_>,
         failure: Failure,
     ) -> (State, Handled) {
+        if let Some((_, offer)) = self.offer {
+            offer.terminate(cx);
+        }
         cx.tell(LegEvent::NoAnswer(failure.clone()));
         let state = match failure {
             Failure::Timeout => {
@@ -220,6 +241,9 @@ impl Calling {
         reason: Option<HeaderValue>,
         is_told: bool,
     ) -> State {
+        if let Some((_, offer)) = self.offer {
+            offer.terminate(cx);
+        }
         let mut abandoned = Abandoned::new(cx, self.invite, reason, is_told);
         if self.is_provisional {
             abandoned.cancel(cx, common);
@@ -258,7 +282,8 @@ impl Calling {
             // Our offer has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2).
             Method::Invite => cx.respond(key, response(request, 491)),
             Method::Update if !request.body.is_empty() => {
-                cx.respond(key, response(request, 491));
+                let tag = dialog.remote_tag().to_owned();
+                return (self.offered(cx, tag, key, request), Ok(()));
             }
             Method::Update => {
                 let ok = cx.refresh(&common.link, dialog, request);
@@ -266,6 +291,48 @@ impl Calling {
             }
             Method::Info => cx.take_info(key, request),
             _ => cx.respond_to_other(key, request),
+        }
+        (State::Calling(self), Ok(()))
+    }
+
+    /// An offer before the answer to the INVITE: taken once ours has its answer in a reliable
+    /// provisional (RFC 3311 §5.1, RFC 6337 §3.1), one at a time.
+    fn offered(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        tag: String,
+        key: ServerKey,
+        request: &Request,
+    ) -> State {
+        if !self.reliable.is_described(&tag) {
+            cx.respond(key, response(request, 491));
+        } else if self.offer.is_some() {
+            cx.respond_try_later(key, request);
+        } else {
+            self.offer = Some((tag, Offer::enter(cx, key, request)));
+        }
+        State::Calling(self)
+    }
+
+    /// The owner's answer to it.
+    pub(super) fn answer_offer(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+        common: &Common,
+        answer: Result<Body, u16>,
+    ) -> (State, Handled) {
+        let Some((tag, Offer { key, request })) = self.offer.take() else {
+            return (State::Calling(self), Err(Ignored("answer without an offer")));
+        };
+        match answer {
+            Err(status) => cx.respond(key, response(&request, status.clamp(300, 699))),
+            Ok(body) => {
+                if let Some(dialog) = self.early.iter_mut().find(|it| it.remote_tag() == tag) {
+                    dialog.refresh_target(request.contact().ok());
+                }
+                self.description = Some(body.clone());
+                cx.respond(key, accept(response(&request, 200), &common.link, body));
+            }
         }
         (State::Calling(self), Ok(()))
     }

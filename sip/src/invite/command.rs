@@ -59,6 +59,7 @@ impl Leg {
         answer: Result<Body, u16>,
     ) -> Handled {
         self.step(cx, |state, cx, common| match state {
+            State::Calling(state) => state.answer_offer(cx, common, answer),
             State::Answered(state) => state.answer_offer(cx, common, answer),
             state => (state, Err(Ignored("answer without an offer"))),
         })

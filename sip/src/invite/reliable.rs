@@ -10,6 +10,7 @@ use std::time::Instant;
 use rand::Rng as _;
 
 use super::Context;
+use super::respond::body_of;
 use crate::limits::MAX_EARLY_DIALOGS;
 use crate::message::{
     CSeq, HeaderName, HeaderValue, Headers, Method, Request, Response, decimal, has_token,
@@ -54,7 +55,15 @@ pub(super) enum Arrival {
 
 /// Caller: the last number of each early dialog, by the far end's tag.
 #[derive(Debug, Default)]
-pub(super) struct Received(Vec<(String, u32)>);
+pub(super) struct Received(Vec<Early>);
+
+#[derive(Debug)]
+struct Early {
+    tag: String,
+    last: u32,
+    /// One of them has described the session.
+    is_described: bool,
+}
 
 impl Received {
     /// Takes a provisional above 100 (§4).
@@ -68,13 +77,22 @@ impl Received {
             return Arrival::Unreliable; // it cannot be PRACKed, and is told all the same
         };
         let is_full = self.0.len() == MAX_EARLY_DIALOGS;
-        match self.0.iter_mut().find(|(known, _)| *known == tag) {
-            Some((_, last)) if rseq == last.wrapping_add(1) => *last = rseq,
+        let describes = body_of(&response.headers, &response.body).is_some();
+        match self.0.iter_mut().find(|known| known.tag == tag) {
+            Some(early) if rseq == early.last.wrapping_add(1) => {
+                early.last = rseq;
+                early.is_described |= describes;
+            }
             Some(_) => return Arrival::NotNow,
             None if is_full => return Arrival::NotNow,
-            None => self.0.push((tag, rseq)),
+            None => self.0.push(Early { tag, last: rseq, is_described: describes }),
         }
         Arrival::New(RAck { rseq, cseq })
+    }
+
+    /// Whether our offer has its answer in the early dialog with this tag.
+    pub(super) fn is_described(&self, tag: &str) -> bool {
+        self.0.iter().any(|early| early.tag == tag && early.is_described)
     }
 }
 

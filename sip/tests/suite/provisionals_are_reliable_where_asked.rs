@@ -54,6 +54,49 @@ fn each_is_pracked_once_in_its_order_and_the_call_goes_on() {
     ladder.ends_with_nothing_left();
 }
 
+/// RFC 3311 §5.1: once our offer has its answer, the far end may make one of its own.
+#[test]
+fn an_early_session_is_changed_by_update() {
+    let mut ladder = Ladder::new();
+    let leg = ladder.call();
+    let invite = ladder.expect("INVITE");
+    ladder.send(&invite.reply("183 Session Progress", "far", OFFER));
+    ladder.send(&invite.far_request("UPDATE", 1, "far", "", OFFER));
+    ladder.expect("491"); // an unreliable answer is none yet
+    ladder.send(&reliable(&invite, "183 Session Progress", "far", "1", OFFER));
+    let prack = ladder.expect("PRACK");
+    ladder.send(&prack.reply("200 OK", "far", ""));
+    ladder.send(&invite.far_request("UPDATE", 2, "far", "", OFFER));
+    ladder.tells(&["183 with a body", "183 with a body", "UPDATE offers with a body"]);
+    ladder.send(&invite.far_request("UPDATE", 3, "far", "", OFFER));
+    assert!(ladder.expect("500").header("Retry-After").parse::<u32>().is_ok_and(|it| it <= 10));
+    ladder.command(|endpoint, now| endpoint.answer_offer(now, leg, Ok(Body::sdp("v=7\r\n"))));
+    let ok = ladder.expect("200 OK");
+    assert_eq!((ok.header("CSeq").as_str(), ok.body()), ("2 UPDATE", "v=7\r\n"));
+    // One that is not answered when the call ends gets 487.
+    ladder.send(&invite.far_request("UPDATE", 4, "far", "", OFFER));
+    ladder.hang_up(leg);
+    assert_eq!(ladder.expect("487").header("CSeq"), "4 UPDATE");
+    ladder.expect("CANCEL");
+    ladder.tells(&["UPDATE offers with a body"]);
+}
+
+#[test]
+fn an_early_offer_is_answered_after_the_answer() {
+    let mut ladder = Ladder::new();
+    let leg = ladder.call();
+    let invite = ladder.expect("INVITE");
+    ladder.send(&reliable(&invite, "183 Session Progress", "far", "1", OFFER));
+    let prack = ladder.expect("PRACK");
+    ladder.send(&prack.reply("200 OK", "far", ""));
+    ladder.send(&invite.far_request("UPDATE", 1, "far", "", OFFER));
+    ladder.send(&invite.reply("200 OK", "far", ""));
+    ladder.expect("ACK");
+    ladder.command(|endpoint, now| endpoint.answer_offer(now, leg, Ok(Body::sdp("v=7\r\n"))));
+    assert_eq!(ladder.expect("200 OK").header("CSeq"), "1 UPDATE");
+    ladder.tells(&["183 with a body", "UPDATE offers with a body", "answered"]);
+}
+
 #[test]
 fn a_dialog_that_nobody_wants_is_left_above_its_pracks() {
     let mut ladder = Ladder::new();
