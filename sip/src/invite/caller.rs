@@ -126,7 +126,7 @@ impl Calling {
     /// §13.2.2.4: the first 2xx is the answer; its dialog's route set and target are computed
     /// anew from it.
     pub(super) fn success(
-        self: Box<Self>,
+        mut self: Box<Self>,
         cx: &mut Context<'_>,
         common: &mut Common,
         mut dialog: Dialog,
@@ -150,8 +150,8 @@ impl Calling {
             dialog: Box::new(state),
         });
         let mut answered = Answered::by_callee(cx, dialog, &self.invite, answer);
-        answered.description = self.description.or(answered.description);
-        match self.offer {
+        answered.description = self.description.take().or(answered.description);
+        match self.offer.take() {
             Some((tag, offer)) if tag == answered.dialog.remote_tag() => {
                 answered.offer = Some(offer);
             }
