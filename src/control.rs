@@ -181,11 +181,14 @@ pub async fn trace(common: &Common, args: TraceArgs) -> Result<(), CliError> {
     match asked.map_err(|_| CliError::Failed("the server does not answer".into()))? {
         Ok(Answer::Text(text)) if common.json => {
             let lines: Vec<&str> = text.lines().collect();
-            println!("{}", serde_json::json!({ "callId": args.call_id, "trace": lines }));
+            crate::cli::output::write(&format!(
+                "{}\n",
+                serde_json::json!({ "callId": args.call_id, "trace": lines })
+            ));
             Ok(())
         }
         Ok(Answer::Text(text)) => {
-            print!("{text}");
+            crate::cli::output::write(&text);
             Ok(())
         }
         Ok(Answer::NotFound) => Err(CliError::NotFound(format!(

@@ -3,6 +3,7 @@
 //! It knows caller's SIP for one leg. Start at [`run`].
 #![allow(clippy::disallowed_methods, reason = "a driver: places a call against the clock")]
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -334,7 +335,7 @@ impl Dial<'_> {
         if self.json {
             eprintln!("{at:>9.3}  {text}");
         } else {
-            println!("{at:>9.3}  {text}");
+            let _ = writeln!(std::io::stdout(), "{at:>9.3}  {text}");
         }
     }
 
@@ -348,9 +349,14 @@ impl Dial<'_> {
                 "sent": quality.as_ref().map(|it| it.sent),
                 "received": quality.as_ref().map(|it| it.received),
             });
-            println!("{result}");
+            let _ = writeln!(std::io::stdout(), "{result}");
         } else if let Some(quality) = quality.filter(|_| refused.is_none()) {
-            println!("answered; {} packets sent, {} received", quality.sent, quality.received);
+            let _ = writeln!(
+                std::io::stdout(),
+                "answered; {} packets sent, {} received",
+                quality.sent,
+                quality.received
+            );
         }
         match refused {
             None => Ok(()),

@@ -19,7 +19,7 @@ const PER_MS: u64 = 8;
 /// `kaphila dtmf`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  kaphila dtmf --json recordings/*.wav\n\nThe output names the digits. Keep it like the recordings."
+    after_help = "Example:\n  kaphila dtmf --json data/recordings/*.wav\n\nThe output names the digits. Keep it like the recordings."
 )]
 pub(super) struct DtmfArgs {
     /// WAV files of any rate, width and channel count.
@@ -71,12 +71,16 @@ fn listen(samples: &[i16]) -> Vec<Press> {
 fn print(common: &Common, file: &Path, presses: &[Press]) {
     let digits: String = presses.iter().map(|press| press.digit).collect();
     if common.json {
-        println!("{}", to_json(file, &digits, presses));
+        output::write(&format!("{}\n", to_json(file, &digits, presses)));
     } else if digits.is_empty() {
-        println!("{}: no digits", file.display());
+        output::write(&format!("{}: no digits\n", file.display()));
     } else {
         let times = presses.iter().map(|p| format!("{} {}-{} ms", p.digit, p.start_ms, p.end_ms));
-        println!("{}: {digits} ({})", file.display(), times.collect::<Vec<_>>().join(", "));
+        output::write(&format!(
+            "{}: {digits} ({})\n",
+            file.display(),
+            times.collect::<Vec<_>>().join(", ")
+        ));
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) struct CreateArgs {
     /// What its owner calls it.
     #[arg(long)]
     name: String,
-    /// Credits to begin with; a call costs one.
+    /// Credits to begin with: a call that is placed and answered costs one, one that comes in nothing.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
     credits: i64,
     /// Requests an hour.
@@ -167,7 +167,10 @@ async fn carry_out(common: &Common, store: &Store, command: KeyCommand) -> Resul
             let key = NewKey { name, credits, rate_limit, trunks };
             let NewSecrets { key_id, key, webhook_secret } = store.create_key(key, now).await?;
             // Shown once, and in one form for people and programs: it is pasted somewhere.
-            println!("{}", json!({ "keyId": key_id, "key": key, "webhookSecret": webhook_secret }));
+            output::write(&format!(
+                "{}\n",
+                json!({ "keyId": key_id, "key": key, "webhookSecret": webhook_secret })
+            ));
         }
         KeyCommand::List => list(common, &store.keys().await?),
         KeyCommand::Show { id } => {
@@ -191,11 +194,11 @@ async fn carry_out(common: &Common, store: &Store, command: KeyCommand) -> Resul
         KeyCommand::Rotate { id, grace } => {
             let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
             let key = store.rotate_key(&id, grace, now).await?;
-            println!("{}", json!({ "keyId": id, "key": key }));
+            output::write(&format!("{}\n", json!({ "keyId": id, "key": key })));
         }
         KeyCommand::RotateWebhook { id } => {
             let secret = store.rotate_webhook_secret(&id, now).await?;
-            println!("{}", json!({ "keyId": id, "webhookSecret": secret }));
+            output::write(&format!("{}\n", json!({ "keyId": id, "webhookSecret": secret })));
         }
         KeyCommand::Revoke { id } => {
             store.revoke_key(&id).await?;

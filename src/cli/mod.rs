@@ -11,7 +11,7 @@ mod dtmf;
 mod import;
 mod key;
 mod number;
-mod output;
+pub(crate) mod output;
 mod recordings;
 mod setup;
 mod speak;
@@ -246,7 +246,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&common, &args).await,
         Command::Migrate => backup::migrate(&common).await,
         Command::Openapi => {
-            println!("{:#}", server::openapi());
+            output::write(&format!("{:#}\n", server::openapi()));
             Ok(())
         }
         Command::Amd(args) => amd::run(&common, &args),

@@ -125,7 +125,7 @@ fn list(common: &Common, numbers: &[OwnNumber]) -> Result<(), CliError> {
             vec![own.number.clone(), own.key_id.clone(), answer.to_owned(), webhook]
         };
         let rows: Vec<_> = numbers.iter().map(row).collect();
-        table(&["number", "key", "answer", "webhook"], &rows)
+        table(&["NUMBER", "KEY", "ANSWER", "WEBHOOK"], &rows)
     });
     Ok(())
 }

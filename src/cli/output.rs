@@ -1,15 +1,24 @@
 //! Results on standard output: JSON for programs, aligned columns for people.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
 
 /// One JSON value, or the text made of it.
 pub(super) fn print(json: bool, value: &Value, text: impl FnOnce() -> String) {
-    if json {
-        println!("{value}");
-    } else {
-        print!("{}", text());
+    write(&if json { format!("{value}\n") } else { text() });
+}
+
+/// Text on standard output. A reader that has seen enough (`| head`) ends the program quietly.
+pub(crate) fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = written {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            eprintln!("kaphila: standard output: {error}");
+        }
+        std::process::exit(1);
     }
 }
 

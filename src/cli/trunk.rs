@@ -453,5 +453,5 @@ fn describe(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    members.iter().map(|(name, value)| format!("{name:16}{}\n", shown(value))).collect()
+    members.iter().map(|(name, value)| format!("{name:19}{}\n", shown(value))).collect()
 }

@@ -63,7 +63,7 @@ impl Line {
             method = %self.method,
             route = self.route.as_ref().map_or("none", MatchedPath::as_str),
             status = response.status().as_u16(),
-            ms = self.began.elapsed().as_secs_f64() * 1_000.0,
+            ms = self.began.elapsed().as_micros() as f64 / 1_000.0,
             key = self.notes.key_id.get().map_or("none", String::as_str),
             client = self.client.map(tracing::field::display),
             request = request_id,

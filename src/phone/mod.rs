@@ -9,6 +9,7 @@ pub mod line;
 mod report;
 mod scenario;
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,9 +120,13 @@ pub async fn run(common: &Common, args: PhoneArgs) -> Result<(), CliError> {
     });
     let at = phone.sip.local_addrs().first().copied().unwrap_or(args.listen);
     if let Some(secure) = phone.sip.bound().iter().find(|it| it.transport == Transport::Tls) {
-        println!("kaphila phone: over TLS at sip:{};transport=tls", secure.address);
+        let _ = writeln!(
+            std::io::stdout(),
+            "kaphila phone: over TLS at sip:{};transport=tls",
+            secure.address
+        );
     }
-    println!("kaphila phone: ready at sip:{at}");
+    let _ = writeln!(std::io::stdout(), "kaphila phone: ready at sip:{at}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut calls = JoinSet::new();

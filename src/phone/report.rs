@@ -1,5 +1,6 @@
 //! What the telephone tells: a line a happening, as text or JSON.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use kaphila_media::session::Quality;
@@ -28,7 +29,7 @@ impl Report {
                 ("event".to_owned(), event.into()),
             ]);
             line.extend(details);
-            println!("{}", Value::Object(line));
+            let _ = writeln!(std::io::stdout(), "{}", Value::Object(line));
             return;
         }
         let shown = |value: &Value| match value {
@@ -37,13 +38,16 @@ impl Report {
         };
         let text: Vec<String> =
             details.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
-        println!("call {}: {event} {}", self.call, text.join(", "));
+        let _ = writeln!(std::io::stdout(), "call {}: {event} {}", self.call, text.join(", "));
     }
 
     /// The call is over.
     pub(super) fn ended(&self, by: &str, seconds: f64, digits: &str, quality: Option<&Quality>) {
         let seconds = (seconds * 1000.0).round() / 1000.0;
-        let mut details = json!({ "by": by, "seconds": seconds, "digits": digits });
+        let mut details = json!({ "by": by, "seconds": seconds });
+        if !digits.is_empty() {
+            details["digits"] = digits.into(); // that it heard
+        }
         if let (Some(quality), Some(members)) = (quality, details.as_object_mut()) {
             members.insert("received".into(), quality.received.into());
             members.insert("sent".into(), quality.sent.into());

@@ -12,6 +12,7 @@ pub mod lock;
 mod trust;
 
 use std::future::Future;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,9 +115,9 @@ pub async fn serve(common: &Common, args: ServeArgs) -> Result<(), CliError> {
     let _lock = lock::take(&config.paths.lock()).map_err(failed)?;
     let server = Server::start(common, &config, !args.no_migrate).await?;
     for (what, address) in &server.addresses {
-        println!("kaphila: {what} on {address}");
+        let _ = writeln!(std::io::stdout(), "kaphila: {what} on {address}");
     }
-    println!("kaphila: ready");
+    let _ = writeln!(std::io::stdout(), "kaphila: ready");
     server.run(signals, args.drain).await;
     Ok(())
 }

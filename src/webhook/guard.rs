@@ -27,7 +27,7 @@ pub enum GuardError {
     #[error("not a valid URL")]
     Syntax,
     /// Neither https nor (where permitted) http.
-    #[error("must be an https URL")]
+    #[error("must be an https URL (webhooks.allow_http lets http be, for trials)")]
     Scheme,
     /// A literal or resolved address that is not public.
     #[error("{0} is not a public address")]

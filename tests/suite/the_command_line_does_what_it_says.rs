@@ -383,3 +383,18 @@ async fn refused_with(site: &Site, words: &[&str], says: &str) {
     assert_eq!(code(&output), 1, "{words:?}");
     assert!(text(&output.stderr).contains(says), "{words:?}: {}", text(&output.stderr));
 }
+
+/// `kaphila openapi | head`: more than a pipe holds, and nobody reads on.
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kaphila"))
+        .arg("openapi")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(1));
+}
