@@ -45,10 +45,11 @@ impl Report {
     pub(super) fn ended(&self, by: &str, seconds: f64, digits: &str, quality: Option<&Quality>) {
         let seconds = (seconds * 1000.0).round() / 1000.0;
         let mut details = json!({ "by": by, "seconds": seconds });
+        let Some(members) = details.as_object_mut() else { return };
         if !digits.is_empty() {
-            details["digits"] = digits.into(); // that it heard
+            members.insert("digits".into(), digits.into()); // that it heard
         }
-        if let (Some(quality), Some(members)) = (quality, details.as_object_mut()) {
+        if let Some(quality) = quality {
             members.insert("received".into(), quality.received.into());
             members.insert("sent".into(), quality.sent.into());
         }
