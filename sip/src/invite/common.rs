@@ -132,8 +132,9 @@ impl Common {
 
     /// Whether a 2xx is one that was ACKed before.
     pub(super) fn has_acked(&self, response: &Response) -> bool {
-        let Ok(cseq) = response.cseq() else { return false };
-        self.acks.iter().any(|ack| ack.cseq == cseq.seq)
+        let (Ok(cseq), Ok(to)) = (response.cseq(), response.to()) else { return false };
+        let tag = to.tag().unwrap_or_default();
+        self.acks.iter().any(|ack| ack.cseq == cseq.seq && ack.remote_tag == tag)
     }
 
     /// Sends the ACK of a 2xx to a re-INVITE of ours and keeps it.

@@ -2,7 +2,7 @@
 //! it was where the far end knows no UPDATE; glare with the far end's own (RFC 3261 §14.1).
 //!
 //! It knows one refresh at a time. It refuses to know when one is due; that is
-//! [`session_timer`](super::session_timer). Start at [`Answered::refresh`].
+//! `session_timer`. Start at [`Answered::refresh`].
 #![warn(clippy::indexing_slicing)]
 
 use std::time::Duration;

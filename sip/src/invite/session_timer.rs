@@ -1,7 +1,7 @@
 //! Session timers (RFC 4028): a call whose far end has vanished without a BYE ends.
 //!
 //! It knows intervals, who refreshes, and the headers that agree on both. It refuses to know how a
-//! refresh is sent; that is [`refresh`](super::refresh). Start at [`SessionTimer`].
+//! refresh is sent; that is `refresh`. Start at [`SessionTimer`].
 #![warn(clippy::indexing_slicing)]
 
 use std::time::{Duration, Instant};

@@ -20,6 +20,8 @@ fn a_refusal_of_another_branch() {
     ladder.send(&invite.reply("200 OK", "far", OFFER));
     ladder.expect("ACK");
     ladder.tells(&["answered with a body"]);
+    ladder.send(&invite.reply("200 OK", "other", OFFER).replace("z9hG4bKours", "z9hG4bKcopy"));
+    ladder.expect_nothing(); // nor is it a fork that answered later
     ladder.hang_up(leg);
     ladder.expect("BYE");
     ladder.ends_with_nothing_left();
