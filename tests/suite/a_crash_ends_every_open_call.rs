@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use kaphila::store::{
-    AmdResult, Answered, CallStatus, Idempotency, Leg, NewRecording, PlaceError, Store, SyncMode,
+    AmdResult, Answered, CallStatus, FinishedRecording, Idempotency, Leg, NewRecording, PlaceError,
+    Store, SyncMode,
 };
 
 use crate::store_fixture::{Database, NOW, call, end, event, key};
@@ -101,6 +102,17 @@ async fn unfinished_recordings_are_found_with_their_calls() {
         assert_eq!(unfinished.len(), 1);
         assert_eq!(unfinished[0].0.call.call_id(), placed.call.call_id());
         assert_eq!(unfinished[0].1.filename, "call-1.1-5.wav");
+        let later = NOW.plus(100_000);
+        assert_eq!(store.recordings_before(later).await.unwrap(), [], "one that is being written");
+        let finished = FinishedRecording {
+            recording_id: "call-1.1-5".into(),
+            at: NOW,
+            bytes: 44,
+            duration_ms: 0,
+            partial: None,
+        };
+        store.recording_finished(&placed.call, finished, vec![]).await.unwrap();
+        assert_eq!(store.recordings_before(later).await.unwrap().len(), 1);
     }
 }
 
