@@ -1,7 +1,5 @@
 //! Carries out what legs and transactions want done.
 
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,13 +7,13 @@ use bytes::Bytes;
 
 use super::Endpoint;
 use super::config::{Event, OptionsId};
+use super::ladder::Crossed;
 use super::large::set_via;
 use super::schedule::Owner;
 use super::table::{Client, ClientMachine, ClientUser, How, Path};
 use crate::invite::{
-    Context, Effect, Failure, Handled, Hop, Ignored, LadderRow, Leg, LegEvent, LegId, Purpose,
+    Context, Effect, Failure, Handled, Hop, Ignored, Leg, LegEvent, LegId, Purpose,
 };
-use crate::limits::LADDER_MEMORY;
 use crate::message::{HeaderName, Method, Request, Response, Via};
 use crate::transaction::{Action, ClientInvite, ClientKey, ClientNonInvite, Outcome, ServerKey};
 
@@ -29,31 +27,14 @@ pub(super) struct LegEntry {
     /// must go after it (§9.1).
     pub(super) detour: Option<(Path, Via)>,
     /// [`LegEvent::Closed`] is out: nothing follows it.
-    is_closed: bool,
-    /// What crossed lately, to know repetitions by.
-    crossed: VecDeque<u64>,
+    pub(super) is_closed: bool,
+    pub(super) crossed: Crossed,
 }
 
 impl LegEntry {
     fn new(leg: Leg) -> Self {
         let is_closed = leg.common.is_closed;
-        Self { is_closed, leg, invite: None, detour: None, crossed: VecDeque::new() }
-    }
-
-    /// Whether the same bytes crossed before in the same direction.
-    fn has_crossed(&mut self, outgoing: bool, data: &[u8]) -> bool {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(u8::from(outgoing));
-        hasher.write(data);
-        let hash = hasher.finish();
-        if self.crossed.contains(&hash) {
-            return true;
-        }
-        if self.crossed.len() == LADDER_MEMORY {
-            self.crossed.pop_front();
-        }
-        self.crossed.push_back(hash);
-        false
+        Self { is_closed, leg, invite: None, detour: None, crossed: Crossed::default() }
     }
 }
 
@@ -514,30 +495,4 @@ impl Endpoint {
         }
         self.send(path, data);
     }
-
-    /// One arrow of the leg's ladder.
-    pub(super) fn ladder(&mut self, at: Instant, leg: LegId, outgoing: bool, data: &[u8]) {
-        let Some(entry) = self.legs.get_mut(&leg).filter(|entry| !entry.is_closed) else { return };
-        let retransmission = entry.has_crossed(outgoing, data);
-        let (summary, cseq) = summary(data);
-        let row = LadderRow { at, outgoing, summary, cseq, retransmission };
-        self.events.push_back(Event::Leg(leg, LegEvent::Ladder(row)));
-    }
-}
-
-/// `INVITE` or `180 Ringing`, and the CSeq number.
-fn summary(data: &[u8]) -> (String, u32) {
-    let text = String::from_utf8_lossy(data);
-    let start = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    let summary = match start.strip_prefix("SIP/2.0 ") {
-        Some(status) => status,
-        None => start.split(' ').next().unwrap_or_default(),
-    };
-    let cseq = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.trim().eq_ignore_ascii_case("CSeq").then(|| value.split_whitespace().next())?
-    });
-    // It is shown on terminals.
-    let summary = summary.chars().filter(|c| !c.is_control()).collect();
-    (summary, cseq.and_then(|cseq| cseq.parse().ok()).unwrap_or(0))
 }

@@ -13,6 +13,7 @@ mod challenge;
 mod config;
 mod connections;
 mod counters;
+mod ladder;
 mod large;
 mod locals;
 mod network;

@@ -1,9 +1,10 @@
-//! The caller's INVITE until its final answer, wanted ([`Calling`]) or not ([`Abandoned`]).
+//! The caller's INVITE until its final answer; [`Abandoned`] where that is not wanted any more.
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::answered::{Answered, Leaving, Offer};
+use super::abandoned::Abandoned;
+use super::answered::{Answered, Offer};
 use super::reliable::{self, Arrival, RAck};
 use super::respond::{accept, body_of, check_in_dialog};
 use super::session_timer::{self, SessionExpires};
@@ -16,7 +17,7 @@ use crate::dialog::{Dialog, DialogState};
 use crate::limits::{MAX_CSEQ, MAX_EARLY_DIALOGS};
 use crate::message::{CSeq, HeaderName, HeaderValue, Method, NameAddr, Request, Response};
 use crate::options::response;
-use crate::transaction::{self, ServerKey};
+use crate::transaction::ServerKey;
 
 /// The INVITE is out and its answer is wanted.
 #[derive(Debug)]
@@ -341,133 +342,6 @@ impl Calling {
 /// How often a 422 is answered: each proxy on the way may want more than the one before.
 const MAX_RAISED: u8 = 4;
 
-/// Copies of an INVITE with credentials that an earlier process may have sent, each after a challenge.
-pub(super) const MAX_COPIES: u8 = 2;
-
-/// The INVITE is out and nobody wants its answer: after a hang-up, or after timer B.
-#[derive(Debug)]
-pub(super) struct Abandoned {
-    invite: Request,
-    reason: Option<HeaderValue>,
-    is_cancelled: bool,
-    /// The owner knows how the INVITE ended.
-    is_told: bool,
-    /// Copies of it, with credentials, that may be out as well: an earlier process knew.
-    pub(super) copies: u8,
-    /// 64 × T1 after the hang-up, timer B or the CANCEL (RFC 3261 §9.1).
-    pub(super) until: Instant,
-}
-
-impl Abandoned {
-    pub(super) fn new(
-        cx: &Context<'_>,
-        invite: Request,
-        reason: Option<HeaderValue>,
-        is_told: bool,
-    ) -> Self {
-        let until = cx.now + cx.timers.transaction_timeout();
-        Self { invite, reason, is_cancelled: false, is_told, copies: 0, until }
-    }
-
-    /// §9.1: CANCEL goes where the INVITE went.
-    pub(super) fn cancel(&mut self, cx: &mut Context<'_>, common: &Common) {
-        self.is_cancelled = true;
-        self.until = cx.now + cx.timers.transaction_timeout();
-        cx.out.push(Effect::Transact {
-            request: transaction::cancel(&self.invite, self.reason.clone()),
-            remote: common.link.hop(),
-            purpose: Purpose::Cancel,
-        });
-    }
-
-    /// The answer to the CANCEL. If an INVITE of an earlier process is not there, the copy that
-    /// answered a challenge of it is what rings.
-    pub(super) fn cancelled(
-        mut self: Box<Self>,
-        cx: &mut Context<'_>,
-        common: &Common,
-        outcome: &Result<Response, Failure>,
-    ) -> State {
-        let is_unknown = outcome.as_ref().is_ok_and(|response| response.status == 481);
-        if is_unknown && self.copies > 0 && common.credentials.is_some() {
-            self.copies -= 1;
-            if again(&mut self.invite, None).is_some() {
-                self.cancel(cx, common);
-            }
-        }
-        State::Abandoned(self)
-    }
-
-    /// The provisional that CANCEL waited for.
-    pub(super) fn provisional(
-        mut self: Box<Self>,
-        cx: &mut Context<'_>,
-        common: &Common,
-    ) -> (State, Handled) {
-        if !self.is_cancelled {
-            self.cancel(cx, common);
-        }
-        (State::Abandoned(self), Ok(()))
-    }
-
-    /// A 2xx that crossed our CANCEL, or came after timer B: ACK and BYE (§9.1, §15).
-    pub(super) fn success(
-        self: Box<Self>,
-        cx: &mut Context<'_>,
-        common: &mut Common,
-        mut dialog: Dialog,
-    ) -> (State, Handled) {
-        common.ack_success(cx, &dialog);
-        dialog.raise_cseq(common.early_cseq);
-        let until = cx.now + cx.timers.transaction_timeout();
-        (
-            State::Leaving(Box::new(Leaving::enter(
-                cx,
-                common,
-                dialog,
-                self.reason.as_ref(),
-                until,
-            ))),
-            Ok(()),
-        )
-    }
-
-    pub(super) fn failure(
-        self: Box<Self>,
-        cx: &mut Context<'_>,
-        common: &Common,
-        refusal: Response,
-        in_transaction: bool,
-    ) -> (State, Handled) {
-        refused(cx, common, self.invite, &refusal, in_transaction, !self.is_told)
-    }
-
-    /// The transaction is gone: its branch is still listened to.
-    pub(super) fn no_answer(
-        mut self: Box<Self>,
-        cx: &mut Context<'_>,
-        failure: Failure,
-    ) -> (State, Handled) {
-        if !std::mem::replace(&mut self.is_told, true) {
-            cx.tell(LegEvent::NoAnswer(failure.clone()));
-        }
-        let state = match failure {
-            Failure::Timeout => State::Abandoned(self),
-            Failure::Transport(_) => State::Over(Over::absorbing(cx, Some(self.invite))),
-        };
-        (state, Ok(()))
-    }
-
-    /// Nothing came in time (§9.1: the transaction is considered cancelled).
-    pub(super) fn expire(self: Box<Self>, cx: &mut Context<'_>) -> State {
-        if !self.is_told {
-            cx.tell(LegEvent::NoAnswer(Failure::Timeout));
-        }
-        cx.out.push(Effect::DropInvite);
-        State::Over(Over { until: cx.now, invite: None })
-    }
-}
-
 /// Makes a request the one that follows it after a challenge (§22.2): with the next branch, and the
 /// next CSeq number of its dialog, if it has one.
 pub(crate) fn again(request: &mut Request, seq: Option<u32>) -> Option<()> {
@@ -482,7 +356,7 @@ pub(crate) fn again(request: &mut Request, seq: Option<u32>) -> Option<()> {
 }
 
 /// A final answer that is no 2xx: §13.2.2.2, §13.2.2.3.
-fn refused(
+pub(super) fn refused(
     cx: &mut Context<'_>,
     common: &Common,
     invite: Request,

@@ -114,16 +114,12 @@ impl Common {
 
     /// A repeated 2xx gets the same ACK; false if this 2xx is a new one.
     pub(super) fn repeat_ack(&mut self, cx: &mut Context<'_>, response: &Response) -> bool {
-        let Ok(cseq) = response.cseq() else { return false };
-        let to = response.to().ok();
-        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
-        let answers = |ack: &Ack| ack.cseq == cseq.seq && ack.remote_tag == tag;
-        if self.held.as_ref().is_some_and(|(ack, _)| answers(ack)) {
+        if self.held.as_ref().is_some_and(|(ack, _)| ack.is_of(response)) {
             // The far end has waited long enough.
             self.release_ack(cx);
             return true;
         }
-        let ack = self.acks.iter().find(|ack| answers(ack));
+        let ack = self.acks.iter().find(|ack| ack.is_of(response));
         if let Some(ack) = ack {
             ack.send(cx);
         }
@@ -132,9 +128,7 @@ impl Common {
 
     /// Whether a 2xx is one that was ACKed before.
     pub(super) fn has_acked(&self, response: &Response) -> bool {
-        let (Ok(cseq), Ok(to)) = (response.cseq(), response.to()) else { return false };
-        let tag = to.tag().unwrap_or_default();
-        self.acks.iter().any(|ack| ack.cseq == cseq.seq && ack.remote_tag == tag)
+        self.acks.iter().any(|ack| ack.is_of(response))
     }
 
     /// Sends the ACK of a 2xx to a re-INVITE of ours and keeps it.
@@ -188,6 +182,12 @@ impl Common {
 }
 
 impl Ack {
+    /// Whether it is that of this 2xx.
+    fn is_of(&self, response: &Response) -> bool {
+        let (Ok(cseq), Ok(to)) = (response.cseq(), response.to()) else { return false };
+        self.cseq == cseq.seq && self.remote_tag == to.tag().unwrap_or_default()
+    }
+
     fn send(&self, cx: &mut Context<'_>) {
         cx.out.push(Effect::Send { request: self.request.clone(), remote: self.remote });
     }

@@ -23,6 +23,7 @@
 //! done comes out as [`Effect`]s; the endpoint carries them out. Start at [`Leg`].
 #![warn(clippy::indexing_slicing)]
 
+mod abandoned;
 mod answered;
 mod callee;
 mod caller;
@@ -43,10 +44,11 @@ use std::time::Instant;
 pub use event::{Ended, Failure, LadderRow, LegEvent};
 pub use spec::{Body, Identity, IncomingCall, InviteSpec, LegId, Orphan};
 
+use self::abandoned::{Abandoned, MAX_COPIES};
 use self::answered::{Answered, Leaving};
 use self::callee::Ringing;
+use self::caller::Calling;
 pub(crate) use self::caller::again;
-use self::caller::{Abandoned, Calling, MAX_COPIES};
 pub(crate) use self::common::Common;
 use self::common::OurInvite;
 pub(crate) use self::effect::{Context, Effect, Hop, Link, Purpose};
@@ -183,8 +185,8 @@ impl Leg {
         Self { common, state: State::Ringing(Box::new(ringing)) }
     }
 
-    /// Whether a response is to the INVITE that made this leg, or a 2xx that was ACKed: another with our tag answers a
-    /// request that we have not sent.
+    /// Whether a response is to the INVITE that made this leg, or a 2xx that was ACKed: another with
+    /// our tag answers a request that we have not sent.
     pub(crate) fn is_answered_by(&self, response: &Response) -> bool {
         let is_of_invite = match &self.common.invite {
             OurInvite::Branch(branch) => {
@@ -375,7 +377,7 @@ impl Leg {
         self.step(cx, |state, cx, common| match state {
             State::Answered(state) => (state.refreshed(cx, common, outcome), Ok(())),
             State::Leaving(state) => {
-                if let Some(cseq) = acked_by_us(outcome) {
+                if let Some(cseq) = outcome.as_ref().ok().and_then(cseq_to_ack) {
                     common.ack_refresh(cx, &state.dialog, cseq);
                 }
                 (State::Leaving(state), Ok(()))
@@ -471,10 +473,10 @@ impl OurInvite {
     }
 }
 
-/// The CSeq number of a 2xx to a re-INVITE.
-fn acked_by_us(outcome: &Result<Response, Failure>) -> Option<u32> {
-    let answer = outcome.as_ref().ok().filter(|answer| answer.is_success())?;
-    answer.cseq().ok().filter(|cseq| cseq.method == Method::Invite).map(|cseq| cseq.seq)
+/// The CSeq number of the ACK that a response wants: that of a 2xx to a re-INVITE.
+fn cseq_to_ack(response: &Response) -> Option<u32> {
+    let cseq = response.cseq().ok().filter(|_| response.is_success())?;
+    (cseq.method == Method::Invite).then_some(cseq.seq)
 }
 
 /// 408, 481 or silence to a request in a dialog: the far end has lost it (RFC 3261 §12.2.1.2).

@@ -12,15 +12,15 @@ use rand::Rng as _;
 use super::answered::Answered;
 use super::respond::set_body;
 use super::session_timer::{self, Refresher, SessionExpires, SessionTimer};
-use super::{Common, Context, Effect, Failure, Purpose, State, is_lost};
+use super::{Common, Context, Effect, Failure, Purpose, State, cseq_to_ack, is_lost};
 use crate::message::{HeaderName, Method, Response, has_token};
 use crate::options::{allow, supported};
 
 /// How long a refresh waits while another exchange of the dialog runs.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// How long a refused refresh waits before it is tried again: three times within the shortest
-/// session's second half.
+/// How long a refused refresh waits before it is tried again: the shortest session is given up 15 s
+/// after its refresh was due, which leaves one more try.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What we know about refreshing this dialog.
@@ -96,10 +96,8 @@ impl Answered {
 
     fn taken(&mut self, cx: &mut Context<'_>, common: &mut Common, answer: &Response) {
         self.dialog.refresh_target(answer.contact().ok());
-        if let Ok(cseq) = answer.cseq()
-            && cseq.method == Method::Invite
-        {
-            common.ack_refresh(cx, &self.dialog, cseq.seq);
+        if let Some(cseq) = cseq_to_ack(answer) {
+            common.ack_refresh(cx, &self.dialog, cseq);
         }
         self.refreshing.learn(&answer.headers);
         self.session = SessionTimer::of_answer(cx.now, answer);
@@ -112,7 +110,6 @@ impl Answered {
                 match session_timer::raised(refusal, asked.max(self.refreshing.min.unwrap_or(0))) {
                     Some(min) => {
                         self.refreshing.min = Some(min);
-                        self.try_again(cx, Duration::ZERO);
                         self.refresh(cx, common);
                     }
                     None => self.try_again(cx, AGAIN),
@@ -120,7 +117,6 @@ impl Answered {
             }
             405 | 501 if self.refreshing.takes_update => {
                 self.refreshing.takes_update = false;
-                self.try_again(cx, Duration::ZERO);
                 self.refresh(cx, common);
             }
             491 => {
