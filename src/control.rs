@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Calls;
-use crate::cli::{CliError, Common};
+use crate::cli::{CliError, Common, output};
 use crate::trunk::health::{Health, Reach};
 use crate::trunk::registrations::{Registrations, Status};
 
@@ -181,14 +181,11 @@ pub async fn trace(common: &Common, args: TraceArgs) -> Result<(), CliError> {
     match asked.map_err(|_| CliError::Failed("the server does not answer".into()))? {
         Ok(Answer::Text(text)) if common.json => {
             let lines: Vec<&str> = text.lines().collect();
-            crate::cli::output::write(&format!(
-                "{}\n",
-                serde_json::json!({ "callId": args.call_id, "trace": lines })
-            ));
+            output::line(serde_json::json!({ "callId": args.call_id, "trace": lines }));
             Ok(())
         }
         Ok(Answer::Text(text)) => {
-            crate::cli::output::write(&text);
+            output::write(&text);
             Ok(())
         }
         Ok(Answer::NotFound) => Err(CliError::NotFound(format!(

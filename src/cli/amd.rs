@@ -25,8 +25,8 @@ pub(super) fn run(common: &Common, args: &AmdArgs) -> Result<(), CliError> {
     let mut failed = false;
     for file in &args.files {
         match judge(file, params) {
-            Ok(verdict) if common.json => output::write(&format!("{}\n", to_json(file, &verdict))),
-            Ok(verdict) => output::write(&format!("{}: {}\n", file.display(), to_text(&verdict))),
+            Ok(verdict) if common.json => output::line(to_json(file, &verdict)),
+            Ok(verdict) => output::line(format_args!("{}: {}", file.display(), to_text(&verdict))),
             Err(error) => {
                 failed = true;
                 eprintln!("kaphila: {error}");

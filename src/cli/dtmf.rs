@@ -71,16 +71,13 @@ fn listen(samples: &[i16]) -> Vec<Press> {
 fn print(common: &Common, file: &Path, presses: &[Press]) {
     let digits: String = presses.iter().map(|press| press.digit).collect();
     if common.json {
-        output::write(&format!("{}\n", to_json(file, &digits, presses)));
+        output::line(to_json(file, &digits, presses));
     } else if digits.is_empty() {
-        output::write(&format!("{}: no digits\n", file.display()));
+        output::line(format_args!("{}: no digits", file.display()));
     } else {
         let times = presses.iter().map(|p| format!("{} {}-{} ms", p.digit, p.start_ms, p.end_ms));
-        output::write(&format!(
-            "{}: {digits} ({})\n",
-            file.display(),
-            times.collect::<Vec<_>>().join(", ")
-        ));
+        let times = times.collect::<Vec<_>>().join(", ");
+        output::line(format_args!("{}: {digits} ({times})", file.display()));
     }
 }
 

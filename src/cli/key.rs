@@ -167,10 +167,7 @@ async fn carry_out(common: &Common, store: &Store, command: KeyCommand) -> Resul
             let key = NewKey { name, credits, rate_limit, trunks };
             let NewSecrets { key_id, key, webhook_secret } = store.create_key(key, now).await?;
             // Shown once, and in one form for people and programs: it is pasted somewhere.
-            output::write(&format!(
-                "{}\n",
-                json!({ "keyId": key_id, "key": key, "webhookSecret": webhook_secret })
-            ));
+            output::line(json!({ "keyId": key_id, "key": key, "webhookSecret": webhook_secret }));
         }
         KeyCommand::List => list(common, &store.keys().await?),
         KeyCommand::Show { id } => {
@@ -194,11 +191,11 @@ async fn carry_out(common: &Common, store: &Store, command: KeyCommand) -> Resul
         KeyCommand::Rotate { id, grace } => {
             let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
             let key = store.rotate_key(&id, grace, now).await?;
-            output::write(&format!("{}\n", json!({ "keyId": id, "key": key })));
+            output::line(json!({ "keyId": id, "key": key }));
         }
         KeyCommand::RotateWebhook { id } => {
             let secret = store.rotate_webhook_secret(&id, now).await?;
-            output::write(&format!("{}\n", json!({ "keyId": id, "webhookSecret": secret })));
+            output::line(json!({ "keyId": id, "webhookSecret": secret }));
         }
         KeyCommand::Revoke { id } => {
             store.revoke_key(&id).await?;

@@ -246,7 +246,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&common, &args).await,
         Command::Migrate => backup::migrate(&common).await,
         Command::Openapi => {
-            output::write(&format!("{:#}\n", server::openapi()));
+            output::line(format_args!("{:#}", server::openapi()));
             Ok(())
         }
         Command::Amd(args) => amd::run(&common, &args),

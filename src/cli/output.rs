@@ -7,7 +7,12 @@ use serde_json::Value;
 
 /// One JSON value, or the text made of it.
 pub(super) fn print(json: bool, value: &Value, text: impl FnOnce() -> String) {
-    write(&if json { format!("{value}\n") } else { text() });
+    if json { line(value) } else { write(&text()) }
+}
+
+/// A line on standard output.
+pub(crate) fn line(text: impl std::fmt::Display) {
+    write(&format!("{text}\n"));
 }
 
 /// Text on standard output. A reader that has seen enough (`| head`) ends the program quietly.
