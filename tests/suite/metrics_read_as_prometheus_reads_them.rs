@@ -63,6 +63,9 @@ async fn they_are_well_formed_and_true() {
     assert_eq!(live["kaphila_calls_active"]["samples"]["kaphila_calls_active"], 1.0);
     site.post("/hangup", json!({ "callId": call["callId"] })).await;
     eventually(5, "the end", async || site.metric("kaphila_calls_active").await == 0.0).await;
+    // The media threads give the port back after that.
+    let port = "kaphila_media_ports_in_use";
+    eventually(5, "the port", async || site.metric(port).await == 0.0).await;
 
     let text = http::request(site.admin, "GET /metrics", "", None).await.unwrap().body;
     let after = read(python, &text).await;
